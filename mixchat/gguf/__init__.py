@@ -1,0 +1,1 @@
+"""What a GGUF file says: bytes in, frozen values out."""

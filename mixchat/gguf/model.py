@@ -1,0 +1,269 @@
+"""A mixture-of-experts model as its file's header describes it: its shape, and bytes per layer and role.
+
+Knows the metadata keys and sums up tensors by role; refuses to know memory, devices and whether anything fits.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from mixchat.errors import BadHeader
+from mixchat.gguf.cursor import HINT
+from mixchat.gguf.header import Header
+from mixchat.gguf.quantization import quantization_of
+from mixchat.gguf.roles import Part, role_of
+
+Layout = Literal["merged", "legacy", "dense"]
+
+MAX_LAYERS = 512
+"""llama.cpp's `LLAMA_MAX_LAYERS`."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Bytes of one layer.
+
+    Attributes:
+        index: Counted from 0.
+        dense: Everything but routed experts: attention, norms, router, shared experts, dense feed-forward.
+        up: Routed experts, all of them; of a tensor that joins gate and up, half.
+        gate: Routed experts; the other half.
+        down: Routed experts.
+    """
+
+    index: int
+    dense: int
+    up: int
+    gate: int
+    down: int
+
+    @property
+    def experts(self) -> int:
+        """Bytes of all its routed experts."""
+        return self.up + self.gate + self.down
+
+    @property
+    def total(self) -> int:
+        """All its bytes."""
+        return self.dense + self.experts
+
+
+@dataclass(frozen=True, slots=True)
+class MoeModel:
+    """A model's shape and bytes; a dense model is one with no experts.
+
+    Attributes:
+        name: `general.name`, else the architecture.
+        architecture: llama.cpp's name of it; Mixtral's is `llama`.
+        layout: How experts are stored: `merged` (one tensor of all), `legacy` (one tensor each), `dense` (none).
+        quantization: Such as `Q4_K_M`.
+        context_length: Tokens that it was trained for.
+        width: Elements of the embedding.
+        feed_forward: Widest feed-forward block that one token passes: of a mixture the chosen experts together.
+        vocab_size: Tokens that it knows.
+        heads: Query heads per layer.
+        kv_heads: Key and value heads per layer; 0 in a layer without a KV cache.
+        key_length: Elements of one head's key.
+        value_length: Elements of one head's value.
+        n_experts: Routed experts per layer; 0 when dense.
+        n_experts_used: Experts that the router chooses per token; 0 when dense.
+        layers: Bytes per layer.
+        token_embd: Bytes of the token embedding.
+        output: Bytes of the head; 0 when it is the token embedding.
+        other: Bytes outside the layers, embedding and head (the last norm).
+        tokenizer: `tokenizer.ggml.model`.
+        chat_template: The file's own Jinja template.
+        file_bytes: Bytes of the complete file.
+    """
+
+    name: str
+    architecture: str
+    layout: Layout
+    quantization: str
+    context_length: int
+    width: int
+    feed_forward: int
+    vocab_size: int
+    heads: tuple[int, ...]
+    kv_heads: tuple[int, ...]
+    key_length: int
+    value_length: int
+    n_experts: int
+    n_experts_used: int
+    layers: tuple[Layer, ...]
+    token_embd: int
+    output: int
+    other: int
+    tokenizer: str
+    chat_template: str | None
+    file_bytes: int
+
+    @property
+    def n_layers(self) -> int:
+        """Count of its layers."""
+        return len(self.layers)
+
+    @property
+    def tied(self) -> bool:
+        """Whether the token embedding is also the head."""
+        return self.output == 0 and self.token_embd > 0
+
+    @property
+    def expert_bytes(self) -> int:
+        """Bytes of all routed experts."""
+        return sum(layer.experts for layer in self.layers)
+
+    @property
+    def weights(self) -> int:
+        """Bytes of all tensors."""
+        return sum(layer.total for layer in self.layers) + self.token_embd + self.output + self.other
+
+    @property
+    def active_bytes_per_token(self) -> int:
+        """Bytes that decoding one token reads: used / count of the experts, everything dense, and the head.
+
+        The token embedding is a look-up of one row and not counted, unless it is the head too.
+        """
+        experts = self.expert_bytes * self.n_experts_used // max(self.n_experts, 1)
+        looked_up = 0 if self.tied else self.token_embd
+        return experts + self.weights - self.expert_bytes - looked_up
+
+
+def describe(header: Header) -> MoeModel:
+    """Read a model's shape from metadata and its bytes from the tensors.
+
+    Raises:
+        BadHeader: A key is missing (named in the message), or metadata and tensors contradict each other.
+    """
+    architecture = _architecture(header)
+    layers, outside = _bytes_by_role(header, _layer_count(header, architecture))
+    layout = _layout(header)
+    n_experts, n_used = (0, 0) if layout == "dense" else _experts(header, architecture)
+    width = _positive(header, f"{architecture}.embedding_length")
+    heads = _per_layer(header, f"{architecture}.attention.head_count", len(layers))
+    head_size = width // max(*heads, 1)
+    return MoeModel(
+        name=header.text("general.name", architecture),
+        architecture=architecture,
+        layout=layout,
+        quantization=quantization_of(header),
+        context_length=_positive(header, f"{architecture}.context_length"),
+        width=width,
+        feed_forward=_feed_forward(header, architecture, n_used),
+        vocab_size=_vocab_size(header, architecture),
+        heads=heads,
+        kv_heads=_per_layer(header, f"{architecture}.attention.head_count_kv", len(layers), heads),
+        key_length=_positive(header, f"{architecture}.attention.key_length", head_size),
+        value_length=_positive(header, f"{architecture}.attention.value_length", head_size),
+        n_experts=n_experts,
+        n_experts_used=n_used,
+        layers=layers,
+        token_embd=outside["token_embd"],
+        output=outside["output"],
+        other=outside["other"],
+        tokenizer=header.text("tokenizer.ggml.model"),
+        chat_template=_optional_text(header, "tokenizer.chat_template"),
+        file_bytes=header.file_bytes,
+    )
+
+
+def _architecture(header: Header) -> str:
+    architecture = header.text("general.architecture")
+    if not _NAME.fullmatch(architecture):
+        raise BadHeader(f"{architecture[:80]!r} is not an architecture's name.", HINT)
+    return architecture
+
+
+def _positive(header: Header, key: str, default: int | None = None) -> int:
+    number = header.integer(key, default)
+    if number < 1:
+        raise BadHeader(f"The metadata's {key} is {number}.", HINT)
+    return number
+
+
+def _optional_text(header: Header, key: str) -> str | None:
+    return header.text(key) if key in header.metadata else None
+
+
+def _layer_count(header: Header, architecture: str) -> int:
+    key = f"{architecture}.block_count"
+    count = _positive(header, key)
+    if count > MAX_LAYERS:
+        raise BadHeader(f"The metadata's {key} is {count}; llama.cpp's limit is {MAX_LAYERS}.", HINT)
+    return count
+
+
+def _layout(header: Header) -> Layout:
+    routed = [role for role in (role_of(tensor.name) for tensor in header.tensors) if role.routed]
+    if any(role.expert is not None for role in routed):
+        return "legacy"
+    return "merged" if routed else "dense"
+
+
+def _experts(header: Header, architecture: str) -> tuple[int, int]:
+    count = _positive(header, f"{architecture}.expert_count")
+    used = max(header.integers(f"{architecture}.expert_used_count"), default=0)
+    if not 0 < used <= count:
+        raise BadHeader(f"The metadata's {architecture}.expert_used_count is {used}, of {count} experts.", HINT)
+    return count, used
+
+
+def _per_layer(header: Header, key: str, layers: int, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    numbers = header.integers(key, default)
+    if len(numbers) == 1:
+        numbers *= layers
+    if len(numbers) != layers or min(numbers) < 0:
+        raise BadHeader(f"The metadata's {key} does not give each of the {layers} layers a count.", HINT)
+    return numbers
+
+
+def _feed_forward(header: Header, architecture: str, experts_used: int) -> int:
+    """Neurons of the widest block; files name the dense blocks' width, the experts', or one for both."""
+    dense = max(header.integers(f"{architecture}.feed_forward_length", (0,)), default=0)
+    expert = max(header.integers(f"{architecture}.expert_feed_forward_length", (dense,)), default=0)
+    widest = max(dense, expert * experts_used)
+    if widest < 1:
+        raise BadHeader(f"The metadata lacks {architecture}.feed_forward_length.", HINT)
+    return widest
+
+
+def _vocab_size(header: Header, architecture: str) -> int:
+    key = f"{architecture}.vocab_size"
+    if key in header.metadata:
+        return _positive(header, key)
+    tokens = header.metadata.get("tokenizer.ggml.tokens")
+    if isinstance(tokens, tuple) and tokens:
+        return len(tokens)
+    for tensor in header.tensors:
+        if role_of(tensor.name).part == "token_embd":
+            return tensor.shape[-1]
+    raise BadHeader(f"The metadata lacks {key}.", HINT)
+
+
+def _bytes_by_role(header: Header, layers: int) -> tuple[tuple[Layer, ...], dict[Part, int]]:
+    """Bytes per layer, and of what lies outside the layers."""
+    inside: list[dict[Part, int]] = [{} for _ in range(layers)]
+    outside: dict[Part, int] = {"token_embd": 0, "output": 0, "other": 0}
+    for tensor in header.tensors:
+        role = role_of(tensor.name)
+        if role.layer is None:
+            outside[role.part] += tensor.nbytes
+        elif role.layer < layers:
+            held = inside[role.layer]
+            held[role.part] = held.get(role.part, 0) + tensor.nbytes
+        else:
+            raise BadHeader(f"Tensor {tensor.name!r} lies past the last of {layers} layers.", HINT)
+    return tuple(_layer(index, held) for index, held in enumerate(inside)), outside
+
+
+def _layer(index: int, held: dict[Part, int]) -> Layer:
+    joined = held.get("gate_up", 0)
+    return Layer(
+        index,
+        dense=held.get("dense", 0),
+        up=held.get("up", 0) + joined - joined // 2,
+        gate=held.get("gate", 0) + joined // 2,
+        down=held.get("down", 0),
+    )
