@@ -1,0 +1,1 @@
+"""Where a model's bytes go: header, machine and wishes in, a plan or DoesNotFit out."""
