@@ -1,0 +1,1 @@
+"""What a conversation is: messages in, prompt pieces out; window policy and transcript."""
