@@ -1,0 +1,1 @@
+"""Places on disk, settings with their origin, atomic writes, locks."""

@@ -1,0 +1,144 @@
+"""Settings in layers, each value with its origin.
+
+Knows the order (flags, environment, the user's `config.toml`, the model's own, built-in) and tells every mistake in
+every layer, also one that a higher layer hides; refuses to know what the values do.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, overload
+
+from mixchat.errors import UsageError
+from mixchat.store.options import BY_NAME, SETTINGS, Value, nearest
+
+Origin = Literal["flag", "environment", "file", "model", "default"]
+NumberName = Literal["temperature", "top_p", "min_p", "repeat_penalty"]
+IntegerName = Literal["top_k", "ubatch"]
+OptionalIntegerName = Literal["seed", "max_tokens", "ctx", "threads"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A setting's value and where it came from."""
+
+    value: Value
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, each with its origin."""
+
+    chosen: Mapping[str, Chosen]
+
+    @overload
+    def value(self, name: NumberName) -> float: ...
+    @overload
+    def value(self, name: IntegerName) -> int: ...
+    @overload
+    def value(self, name: OptionalIntegerName) -> int | None: ...
+    @overload
+    def value(self, name: Literal["model"]) -> str: ...
+    @overload
+    def value(self, name: Literal["system"]) -> str | None: ...
+    @overload
+    def value(self, name: Literal["kv_type"]) -> Literal["f16", "q8_0", "q4_0"]: ...
+    @overload
+    def value(self, name: Literal["device"]) -> Literal["cpu", "auto"]: ...
+    @overload
+    def value(self, name: Literal["load_mode"]) -> Literal["auto", "mmap", "copy", "mlock"]: ...
+
+    def value(self, name: str) -> Value:
+        """The value in force; None where the program is to choose."""
+        return self.chosen[name].value
+
+    def origin(self, name: str) -> Origin:
+        """Where the value came from."""
+        return self.chosen[name].origin
+
+    def with_model_defaults(self, defaults: Mapping[str, float]) -> "Settings":
+        """Put a model's own sampling defaults where nobody asked for something else.
+
+        Raises:
+            UsageError: A default is unknown or out of range.
+        """
+        found = {name: _checked(name, value, "the model's defaults") for name, value in defaults.items()}
+        news = {name: Chosen(value, "model") for name, value in found.items() if self.origin(name) == "default"}
+        return Settings({**self.chosen, **news})
+
+
+def resolve(
+    flags: Mapping[str, object], environ: Mapping[str, str], config_text: str | None, config_path: Path
+) -> Settings:
+    """Choose each setting's value from the highest layer that has one.
+
+    Args:
+        flags: By setting name; None is not given.
+        environ: The environment; an empty variable is not given.
+        config_text: Content of the user's file, None when there is none.
+        config_path: Where it lies, for errors.
+
+    Raises:
+        UsageError: A value or a key in any layer is wrong.
+    """
+    layers: tuple[tuple[Origin, dict[str, Value]], ...] = (
+        ("default", {setting.name: setting.default for setting in SETTINGS}),
+        ("file", _from_file(config_text or "", config_path)),
+        ("environment", dict(_from_environment(environ))),
+        ("flag", dict(_from_flags(flags))),
+    )
+    return Settings({name: Chosen(value, origin) for origin, layer in layers for name, value in layer.items()})
+
+
+def read_config(path: Path) -> str | None:
+    """The text of the user's file, None when there is none.
+
+    Raises:
+        UsageError: It is there and cannot be read as text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read: {exc.strerror or exc}.", "Check its permissions.") from exc
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"{path} is not UTF-8 text (byte {exc.start}).", "Save it as UTF-8.") from exc
+
+
+def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, Value]]:
+    for name, value in flags.items():
+        if value is not None:
+            yield name, BY_NAME[name].check(value, BY_NAME[name].flag)
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
+    for setting in SETTINGS:
+        if text := environ.get(setting.variable):
+            yield setting.name, setting.parse(text, setting.variable)
+
+
+def _from_file(text: str, path: Path) -> dict[str, Value]:
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise UsageError(f"{path} is not TOML: {exc}.", "Correct that line.") from exc
+    return {key: _checked(key, value, _place(text, path, key)) for key, value in content.items()}
+
+
+def _checked(key: str, value: object, where: str) -> Value:
+    if key not in BY_NAME:
+        near = nearest(key.replace("-", "_"), BY_NAME)
+        hint = f"Did you mean {near}?" if near else "The keys are: " + ", ".join(BY_NAME) + "."
+        raise UsageError(f"{where}: there is no setting {key!r}.", hint)
+    return BY_NAME[key].check(value, f"{where}: {key}")
+
+
+def _place(text: str, path: Path, key: str) -> str:
+    """The file, with the key's line when just one line can be meant."""
+    pattern = re.compile(rf"""\s*(\[+\s*)?["']?{re.escape(key)}["']?\s*[.=\]]""")
+    lines = [number for number, line in enumerate(text.splitlines(), start=1) if pattern.match(line)]
+    return f"{path}, line {lines[0]}" if len(lines) == 1 else str(path)
