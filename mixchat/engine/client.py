@@ -1,0 +1,237 @@
+"""The worker's client: starts it, asks, listens, and says what killed it.
+
+Knows processes and pipes; refuses to know what the answers are for. llama.cpp ends its process on a bad file, a full
+card or a CPU fault, and Python cannot catch that; here it is one line.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import mixchat.errors
+from mixchat.chat.messages import Message, Piece
+from mixchat.engine import protocol
+from mixchat.engine.events import DeviceInfo, Finished, GenerateEvent, GenerateRequest, Loaded, Loading, LoadRequest
+from mixchat.errors import BadTemplate, EngineDied, EngineError, MixchatError, PromptTooLong
+
+_READ: Final = 65536
+_HINT: Final = "The same command with --debug shows llama.cpp's log."
+_END_SECONDS: Final = 2.0
+_SECRETS: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN", "MIXCHAT_TOKEN")
+_LAST: Final = (
+    *(protocol.Devices, protocol.Tokens, protocol.Rendered, protocol.Probed, protocol.Cancelled),
+    *(Loaded, Finished),
+)
+_CAUSES: Final = {
+    signal.SIGBUS: "the model file changed or could not be read while it was in use",
+    signal.SIGKILL: "killed from outside, most often because the machine ran out of memory",
+    signal.SIGSEGV: "a fault inside llama.cpp",
+    signal.SIGILL: "this build of llama.cpp uses instructions that this CPU lacks",
+    signal.SIGABRT: "llama.cpp gave up",
+    signal.SIGTERM: "terminated from outside",
+}
+
+
+def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that llama.cpp's libraries read when they load.
+
+    libgomp spins at its barriers by default, and one busy neighbour then slows decoding 30-fold; a thousand rounds,
+    then sleep, keeps the quiet speed and a third of it under load. A value that the user set stays. No secrets go in.
+    """
+    ours = {name: value for name, value in environ.items() if name not in _SECRETS}
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & ours.keys():
+        ours["GOMP_SPINCOUNT"] = "1000"
+    return ours | {"GGML_NO_BACKTRACE": "1", "PYTHONUTF8": "1"}
+
+
+class WorkerClient:
+    """An Engine in a child process, started at the first request."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = worker_environment(environ)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the client
+        self._frames = protocol.FrameBuffer()
+        self._last_id = 0
+        self._current: int | None = None
+        self._writing = False
+        self._cancel_waits = False
+        self._doing = "starting"
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id while it runs."""
+        return self._process.pid if self._process else None
+
+    def devices(self) -> tuple[DeviceInfo, ...]:
+        """See Engine."""
+        answer = self._one(protocol.AskDevices(), "looking for devices")
+        assert isinstance(answer, protocol.Devices)  # noqa: S101 - the protocol's promise
+        return answer.devices
+
+    def load(self, request: LoadRequest) -> Iterator[Loading | Loaded]:
+        """See Engine."""
+        for event in self._ask(protocol.AskLoad(request), "loading the model"):
+            if isinstance(event, Loading | Loaded):
+                yield event
+
+    def tokenize(self, pieces: Sequence[Piece], *, prompt: bool) -> tuple[tuple[int, ...], ...]:
+        """See Engine."""
+        answer = self._one(protocol.AskTokens(tuple(pieces), prompt), "tokenizing")
+        assert isinstance(answer, protocol.Tokens)  # noqa: S101 - the protocol's promise
+        return answer.ids
+
+    def render(self, template: str, messages: Sequence[Message], bos: str, eos: str) -> str:
+        """See Engine."""
+        try:
+            answer = self._one(protocol.AskRender(template, tuple(messages), bos, eos), "rendering the template")
+        except EngineDied as error:
+            if error.signal != signal.SIGALRM:
+                raise
+            raise BadTemplate(
+                "The model's chat template does not come to an end.",
+                "Its file is broken or hostile; try another conversion of this model.",
+            ) from error
+        assert isinstance(answer, protocol.Rendered)  # noqa: S101 - the protocol's promise
+        return answer.text
+
+    def generate(self, request: GenerateRequest) -> Iterator[GenerateEvent]:
+        """See Engine."""
+        for event in self._ask(protocol.AskGenerate(request), "evaluating the prompt"):
+            yield event  # type: ignore[misc]  # the worker answers a generate request with these only
+            self._doing = "generating"
+
+    def probe(self, path: str, *, extra_buffers: bool) -> tuple[float, ...]:
+        """Logits of the self test's tiny model, written to `path` when it is not there."""
+        answer = self._one(protocol.AskProbe(path, extra_buffers), "testing itself")
+        assert isinstance(answer, protocol.Probed)  # noqa: S101 - the protocol's promise
+        return answer.logits
+
+    def interrupt(self) -> bool:
+        """See Engine."""
+        if self._current is None or self._process is None:
+            return False
+        if self._writing:
+            self._cancel_waits = True
+        else:
+            self._write(protocol.encode(self._current, protocol.Cancel()))
+        return True
+
+    def close(self) -> None:
+        """See Engine."""
+        if self._process is not None:
+            self._process.kill()
+            self._end()
+
+    def log(self) -> str:
+        """See Engine."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode("utf-8", "replace")
+
+    def _one(self, message: object, doing: str) -> object:
+        *_events, last = self._ask(message, doing)
+        return last
+
+    def _ask(self, message: object, doing: str) -> Iterator[object]:
+        """Send a request and yield its answers up to the last one."""
+        process = self._process or self._start()
+        self._doing = doing
+        self._last_id += 1
+        mine = self._current = self._last_id
+        try:
+            self._write(protocol.encode(mine, message))
+            while True:
+                for request_id, answer in self._receive(process):
+                    if request_id != mine:
+                        continue
+                    if isinstance(answer, protocol.Failed):
+                        raise _error(answer)
+                    yield answer
+                    if isinstance(answer, _LAST):
+                        self._current = None
+                        return
+        except GeneratorExit:
+            self.interrupt()
+            raise
+        finally:
+            self._current = None
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._frames = protocol.FrameBuffer()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "mixchat.engine.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=self._environ,
+            process_group=0,
+        )
+        return self._process
+
+    def _write(self, frame: bytes) -> None:
+        """Write a frame; an interrupt that arrives meanwhile goes out behind it."""
+        if self._process is None or self._process.stdin is None:
+            return
+        self._writing = True
+        try:
+            data = memoryview(frame)
+            while data:
+                data = data[os.write(self._process.stdin.fileno(), data) :]
+        except BrokenPipeError:
+            raise self._died() from None
+        finally:
+            self._writing = False
+        if self._cancel_waits:
+            self._cancel_waits = False
+            self.interrupt()
+
+    def _receive(self, process: subprocess.Popen[bytes]) -> Iterator[tuple[int, object]]:
+        if process.stdout is None or not (data := os.read(process.stdout.fileno(), _READ)):
+            raise self._died()
+        return (protocol.decode(body) for body in self._frames.feed(data))
+
+    def _died(self) -> EngineDied:
+        code = self._end()
+        doing = f"while {self._doing}"
+        if code is not None and code < 0:
+            name, cause = signal.Signals(-code).name, _CAUSES.get(signal.Signals(-code), "by a signal")
+            return EngineDied(
+                f"The engine was killed by {name} {doing}: {cause}{self._last_words(-code)}.", _HINT, -code
+            )
+        return EngineDied(f"The engine ended {doing}{self._last_words(0)}.", _HINT, 0)
+
+    def _last_words(self, number: int) -> str:
+        """llama.cpp's or Python's last line, where it explains the end."""
+        lines = [line for line in self.log().splitlines() if line.strip()]
+        if number == signal.SIGABRT:
+            lines = [line for line in lines if "GGML_ASSERT" in line or "what()" in line or "rror" in line]
+        elif number:
+            return ""
+        return f" ({lines[-1].strip()})" if lines else ""
+
+    def _end(self) -> int | None:
+        """Close the pipes and wait for the process; returns its exit code, negative for a signal."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            return process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+def _error(failed: protocol.Failed) -> MixchatError:
+    """The error that the worker raised, as ours; its own arguments beyond message and hint are lost."""
+    cls = getattr(mixchat.errors, failed.kind, EngineError)
+    if cls is PromptTooLong or not issubclass(cls, MixchatError):
+        cls = EngineError
+    error: MixchatError = cls(failed.message, failed.hint)
+    return error

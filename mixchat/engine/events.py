@@ -1,0 +1,183 @@
+"""What an engine tells while it works, and what it is asked for.
+
+Knows the values that cross the engine's port; refuses to know who runs the engine and who listens.
+Times are milliseconds, sizes bytes.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mixchat.plan.values import KvType, LoadMode
+
+FinishReason = Literal["stop", "length", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen, in the order llama.cpp's own tools apply it.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: Nucleus; 1 is off.
+        top_k: 0 is off.
+        min_p: 0 is off.
+        repeat_penalty: Over the last 64 tokens; 1 is off.
+        seed: None draws one.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 0.95
+    top_k: int = 40
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A model is being read; `fraction` runs from 0 to 1."""
+
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilling:
+    """Prompt tokens evaluated: `done` of `total`, `cached` of which were there before."""
+
+    done: int
+    total: int
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of the answer.
+
+    Attributes:
+        text: Whole characters; may be empty while a character or a stop string is incomplete.
+        id: The sampled token; -1 for text that was held back until the end.
+    """
+
+    text: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of the prompt, of which cached, and of the answer."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds of each phase, and tokens per second of prefill and decode (0 when nothing ran)."""
+
+    load_ms: float = 0.0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+    ttft_ms: float = 0.0
+    prefill_tps: float = 0.0
+    decode_tps: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer's end."""
+
+    reason: FinishReason
+    usage: Usage
+    timings: Timings
+
+
+GenerateEvent = Prefilling | Token | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """A device that llama.cpp can use; memory in bytes.
+
+    Attributes:
+        name: llama.cpp's name, such as `CUDA0` or `CPU`.
+        description: The maker's name.
+        kind: As ggml classes it.
+        free: Free memory at the time of asking.
+        total: All its memory.
+    """
+
+    name: str
+    description: str
+    kind: Literal["cpu", "gpu", "igpu", "accel"]
+    free: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class BufferSize:
+    """A buffer that llama.cpp reported in its log: its device's name, what it holds and its bytes."""
+
+    device: str
+    holds: Literal["model", "kv", "compute", "output"]
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model is ready.
+
+    Attributes:
+        context: Tokens that fit the KV cache; llama.cpp rounds what was asked up to a multiple of 256.
+        buffers: What was really allocated.
+        load_ms: Milliseconds, reading ahead included.
+    """
+
+    context: int
+    buffers: tuple[BufferSize, ...]
+    load_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """Everything that decides how a model is loaded.
+
+    Attributes:
+        path: The model file.
+        context: Tokens of KV cache.
+        gpu: All layers on the GPU devices; otherwise the CPU alone.
+        kv_type: Type of the KV cache.
+        ubatch: Tokens of one physical prefill batch.
+        threads: Compute threads.
+        load_mode: How weights come into memory.
+        extra_buffers: Let llama.cpp keep repacked private copies of weights.
+        vocab_only: Load the tokenizer and no weights.
+        read_ahead: Read the file into the page cache first, with progress.
+    """
+
+    path: str
+    context: int = 8192
+    gpu: bool = False
+    kv_type: KvType = "f16"
+    ubatch: int = 512
+    threads: int = 1
+    load_mode: LoadMode = "mmap"
+    extra_buffers: bool = True
+    vocab_only: bool = False
+    read_ahead: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """A prompt to continue.
+
+    Attributes:
+        tokens: The whole prompt; the longest prefix that is already evaluated is reused.
+        max_tokens: Limit of the answer; None goes on to the end of the context.
+        stop: Texts that end the answer and are not part of it.
+    """
+
+    tokens: tuple[int, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()

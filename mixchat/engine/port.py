@@ -1,0 +1,55 @@
+"""What the rest of mixchat may ask of an engine.
+
+Knows the questions and their answers; refuses to know whether a child process, a resident model or another machine
+answers.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from mixchat.chat.messages import Message, Piece
+from mixchat.engine.events import DeviceInfo, GenerateEvent, GenerateRequest, Loaded, Loading, LoadRequest
+
+
+class Engine(Protocol):
+    """A place where one model at a time is loaded and run.
+
+    Every method may raise EngineDied; the next call starts a new engine, without a model.
+    """
+
+    def devices(self) -> tuple[DeviceInfo, ...]:
+        """What llama.cpp can compute on here."""
+
+    def load(self, request: LoadRequest) -> Iterator[Loading | Loaded]:
+        """Load a model in the place of the one before; ends with `Loaded`, or without it after `interrupt`.
+
+        Raises:
+            BadModel: llama.cpp refuses the file.
+            EngineError: It loads but cannot run.
+        """
+
+    def tokenize(self, pieces: Sequence[Piece], *, prompt: bool) -> tuple[tuple[int, ...], ...]:
+        """Token ids, one tuple for each piece; `prompt` adds BOS where the vocabulary wants it."""
+
+    def render(self, template: str, messages: Sequence[Message], bos: str, eos: str) -> str:
+        """Render a model's own chat template.
+
+        Raises:
+            BadTemplate: It fails, hangs or grows without end.
+        """
+
+    def generate(self, request: GenerateRequest) -> Iterator[GenerateEvent]:
+        """Continue a prompt; ends with `Finished`, whose reason is "interrupted" after `interrupt`.
+
+        Raises:
+            PromptTooLong: The prompt leaves no room for an answer.
+        """
+
+    def interrupt(self) -> bool:
+        """Stop what runs, soon; may be called from a signal handler. False when nothing runs."""
+
+    def close(self) -> None:
+        """End the engine, at once, whatever it does."""
+
+    def log(self) -> str:
+        """llama.cpp's whole log so far, not cleaned for a terminal."""

@@ -1,0 +1,127 @@
+"""Load a model and its context through llama.cpp's low-level functions.
+
+Knows how a LoadRequest becomes llama.cpp's parameters; refuses to know why it was chosen so.
+"""
+
+import ctypes
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mixchat.engine.events import Loaded, Loading, LoadRequest
+from mixchat.engine.worker.bindings import NO_DEVICES, AbortFlag, llama
+from mixchat.engine.worker.log import Log
+from mixchat.engine.worker.read_ahead import read_ahead
+from mixchat.errors import BadModel, EngineError
+
+_KV_TYPES: Final = {"f16": 1, "q8_0": 8, "q4_0": 2}
+_LOAD_MODES: Final = {"copy": 0, "mmap": 1, "mlock": 3}
+_ALL_LAYERS: Final = 9999
+_PROGRESS_STEP: Final = 0.005
+
+
+class LoadCancelled(Exception):
+    """The load was stopped on request."""
+
+
+@dataclass(slots=True)
+class Model:
+    """A loaded model.
+
+    Attributes:
+        handle: llama_model pointer.
+        vocab: llama_vocab pointer.
+        context: llama_context pointer; None when only the vocabulary is loaded.
+        n_ctx: Tokens that fit the KV cache; 0 without a context.
+        n_batch: Tokens of one batch.
+    """
+
+    handle: Any
+    vocab: Any
+    context: Any
+    n_ctx: int
+    n_batch: int
+
+    def free(self) -> None:
+        """Give back all its memory."""
+        if self.context is not None:
+            llama.llama_free(self.context)
+        llama.llama_model_free(self.handle)
+
+
+def load(request: LoadRequest, abort: AbortFlag, log: Log, on_event: Callable[[Loading | Loaded], None]) -> Model:
+    """Load what the request says, telling progress and at last `Loaded`.
+
+    Raises:
+        LoadCancelled: `abort` was set meanwhile.
+        BadModel: llama.cpp refuses the file.
+        EngineError: The context could not be made.
+    """
+    started = time.monotonic()
+    log.clear()
+    progress = _Progress(abort, on_event)
+    if request.read_ahead and not read_ahead(Path(request.path), progress):
+        raise LoadCancelled
+    handle = _load_weights(request, abort, log, progress)
+    model = Model(handle, llama.llama_model_get_vocab(handle), None, 0, 0)
+    if not request.vocab_only:
+        _add_context(model, request, abort, log)
+    on_event(Loaded(model.n_ctx, log.buffers(), (time.monotonic() - started) * 1000))
+    return model
+
+
+class _Progress:
+    """Turns fractions into events, at most one per half percent; says whether to go on."""
+
+    def __init__(self, abort: AbortFlag, on_event: Callable[[Loading | Loaded], None]) -> None:
+        self._abort = abort
+        self._on_event = on_event
+        self._last = -1.0
+
+    def __call__(self, fraction: float) -> bool:
+        if fraction >= self._last + _PROGRESS_STEP:
+            self._last = fraction
+            self._on_event(Loading(fraction))
+        return not self._abort.is_set()
+
+
+def _load_weights(request: LoadRequest, abort: AbortFlag, log: Log, progress: _Progress) -> Any:  # noqa: ANN401
+    params = llama.llama_model_default_params()
+    params.n_gpu_layers = _ALL_LAYERS if request.gpu else 0
+    if not request.gpu:
+        params.devices = ctypes.cast(NO_DEVICES, ctypes.c_void_p)
+    params.load_mode = _LOAD_MODES[request.load_mode]
+    params.use_extra_bufts = request.extra_buffers
+    params.vocab_only = request.vocab_only
+    on_progress = llama.llama_progress_callback(lambda fraction, _data: bool(progress(fraction)))
+    params.progress_callback = on_progress
+    handle = llama.llama_model_load_from_file(request.path.encode(), params)
+    if handle:
+        return handle
+    if abort.is_set():
+        raise LoadCancelled
+    reason = log.reason() or "it gives no reason"
+    raise BadModel(f"llama.cpp cannot load the model: {reason}", "mixchat --debug ... shows llama.cpp's whole log.")
+
+
+def _add_context(model: Model, request: LoadRequest, abort: AbortFlag, log: Log) -> None:
+    params = llama.llama_context_default_params()
+    params.n_ctx = request.context
+    params.n_batch = params.n_ubatch = min(request.ubatch, request.context)
+    params.n_seq_max = 1
+    params.n_threads = params.n_threads_batch = request.threads
+    params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
+    params.type_k = params.type_v = _KV_TYPES[request.kv_type]
+    params.abort_callback = abort.callback
+    params.abort_callback_data = abort.data
+    params.no_perf = True
+    context = llama.llama_init_from_model(model.handle, params)
+    if not context:
+        model.free()
+        reason = log.reason() or "it gives no reason"
+        raise EngineError(f"llama.cpp cannot make a context: {reason}", "Try a smaller one: --ctx 4096")
+    model.context = context
+    model.n_ctx = llama.llama_n_ctx(context)
+    model.n_batch = llama.llama_n_batch(context)

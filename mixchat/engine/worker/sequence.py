@@ -1,0 +1,96 @@
+"""One answer in the making.
+
+Knows its prompt, its sampled tokens and its text; refuses to know which other sequences share the batch.
+"""
+
+import codecs
+import time
+from collections.abc import Iterator
+
+from mixchat.chat.stops import StopScanner
+from mixchat.engine.events import Finished, FinishReason, GenerateRequest, Timings, Token, Usage
+from mixchat.engine.worker.sampler import Sampler
+from mixchat.engine.worker.vocabulary import Vocabulary
+
+
+class Sequence:
+    """State of one generate request.
+
+    Attributes:
+        request_id: Whom the events go to.
+        slot: llama.cpp's sequence id.
+        pending: Tokens that wait to be evaluated: the rest of the prompt, or the last sampled token.
+        prefilling: No token was sampled yet.
+    """
+
+    def __init__(self, request_id: int, request: GenerateRequest, cached: int, vocabulary: Vocabulary) -> None:
+        self.request_id = request_id
+        self.slot = 0
+        self.pending = list(request.tokens[cached:])
+        self.prefilling = True
+        self.total = len(request.tokens)
+        self.cached = cached
+        self._vocabulary = vocabulary
+        self._max_tokens = request.max_tokens
+        self._sampler = Sampler(request.sampling, vocabulary.size, request.tokens)
+        self._stops = StopScanner(request.stop)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._completion = 0
+        self._started = time.monotonic()
+        self._first = self._started
+
+    def sample(self, context: object, index: int, room: int) -> Iterator[Token | Finished]:
+        """Choose the next token and yield what follows from it.
+
+        Args:
+            context: llama_context pointer with fresh logits.
+            index: The batch's token whose logits count.
+            room: Tokens that still fit the context.
+        """
+        token = self._sampler.sample(context, index)
+        if self.prefilling:
+            self.prefilling = False
+            self._first = time.monotonic()
+        if self._vocabulary.is_end(token):
+            yield from self.finish("stop")
+            return
+        self._completion += 1
+        text, stopped = self._stops.feed(self._decoder.decode(self._vocabulary.piece(token)))
+        yield Token(text, token)
+        if stopped:
+            yield self._finished("stop")
+        elif self._completion == self._max_tokens or room < 1:
+            yield from self.finish("length")
+        else:
+            self.pending = [token]
+
+    def finish(self, reason: FinishReason) -> Iterator[Token | Finished]:
+        """Yield the text that was held back, and the end."""
+        text, stopped = self._stops.feed(self._decoder.decode(b"", final=True))
+        if not stopped:
+            text += self._stops.finish()
+        if text:
+            yield Token(text, -1)
+        yield self._finished(reason)
+
+    def free(self) -> None:
+        """Give back the sampler's memory."""
+        self._sampler.free()
+
+    def _finished(self, reason: FinishReason) -> Finished:
+        self.free()
+        now = time.monotonic()
+        first = now if self.prefilling else self._first
+        prefill, decode = first - self._started, now - first
+        evaluated = self.total - self.cached - (len(self.pending) if self.prefilling else 0)
+        return Finished(
+            reason,
+            Usage(self.total, self.cached, self._completion),
+            Timings(
+                prefill_ms=prefill * 1000,
+                decode_ms=decode * 1000,
+                ttft_ms=prefill * 1000,
+                prefill_tps=evaluated / prefill if prefill else 0.0,
+                decode_tps=(self._completion - 1) / decode if self._completion > 1 and decode else 0.0,
+            ),
+        )

@@ -1,0 +1,93 @@
+"""Text to tokens and back.
+
+Knows llama.cpp's tokenizer and its traps; refuses to know what a prompt looks like.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, Final
+
+from mixchat.chat.messages import Control, Text
+from mixchat.engine.worker.bindings import llama
+
+_SPM: Final = 1
+_PIECE_BYTES: Final = 256
+
+
+class Vocabulary:
+    """A loaded model's tokenizer."""
+
+    def __init__(self, handle: Any, vocab: Any) -> None:  # noqa: ANN401
+        self._vocab = vocab
+        self._buffer = ctypes.create_string_buffer(_PIECE_BYTES)
+        self.size: int = llama.llama_vocab_n_tokens(vocab)
+        self._spm = llama.llama_vocab_type(vocab) == _SPM
+        self._lead = " " if self._needs_lead(handle) else ""
+
+    def _needs_lead(self, handle: Any) -> bool:  # noqa: ANN401
+        """Whether llama.cpp leaves out the space that SentencePiece puts in front of every text.
+
+        The GGUF key `tokenizer.ggml.add_space_prefix`: true or absent means llama.cpp adds it.
+        """
+        if not self._spm:
+            return False
+        value = ctypes.create_string_buffer(8)
+        found = llama.llama_model_meta_val_str(handle, b"tokenizer.ggml.add_space_prefix", value, len(value))
+        return found >= 0 and value.value == b"false"
+
+    def tokens(self, pieces: Sequence[Control | Text], *, prompt: bool) -> tuple[tuple[int, ...], ...]:
+        """Tokenize each piece on its own.
+
+        Args:
+            pieces: Only `Control` can become control tokens.
+            prompt: Put BOS in front of the first piece if the vocabulary asks for one and it is not there.
+
+        Returns:
+            Ids, one tuple for each piece.
+        """
+        ids: list[tuple[int, ...]] = []
+        for piece in pieces:
+            ids.append(self._piece(piece, inside=bool(ids) and self._goes_on(ids[-1])))
+        if prompt and ids and llama.llama_vocab_get_add_bos(self._vocab):
+            bos = llama.llama_vocab_bos(self._vocab)
+            if not ids[0] or ids[0][0] != bos:
+                ids[0] = (bos, *ids[0])
+        return tuple(ids)
+
+    def _piece(self, piece: Control | Text, *, inside: bool) -> tuple[int, ...]:
+        if isinstance(piece, Control):
+            return self._tokenize(piece.name, special=True)
+        if not piece.text:
+            return ()
+        if inside:
+            return self._without_lead(piece.text)
+        return self._tokenize(self._lead + piece.text, special=False)
+
+    def _goes_on(self, before: tuple[int, ...]) -> bool:
+        """Whether a text continues a template's plain text, so that SentencePiece puts no space in front of it."""
+        return self._spm and bool(before) and not llama.llama_vocab_is_control(self._vocab, before[-1])
+
+    def _without_lead(self, text: str) -> tuple[int, ...]:
+        """Tokens of a text in the middle of a line: tokenized behind a line end, which joins with nothing."""
+        end = self._tokenize("\n", special=False)
+        ids = self._tokenize("\n" + text, special=False)
+        return ids[len(end) :] if ids[: len(end)] == end else self._tokenize(text, special=False)
+
+    def _tokenize(self, text: str, *, special: bool) -> tuple[int, ...]:
+        raw = text.encode("utf-8", "replace")
+        room = len(raw) + 8
+        ids = (llama.llama_token * room)()
+        count = llama.llama_tokenize(self._vocab, raw, len(raw), ids, room, False, special)  # noqa: FBT003 - a C call
+        return tuple(ids[:count])
+
+    def is_end(self, token: int) -> bool:
+        """Whether a token ends the answer."""
+        return bool(llama.llama_vocab_is_eog(self._vocab, token))
+
+    def piece(self, token: int) -> bytes:
+        """A token's bytes; control tokens have none. May end in the middle of a character."""
+        count = llama.llama_token_to_piece(self._vocab, token, self._buffer, _PIECE_BYTES, 0, False)  # noqa: FBT003
+        if count < 0:
+            self._buffer = ctypes.create_string_buffer(-count)
+            count = llama.llama_token_to_piece(self._vocab, token, self._buffer, -count, 0, False)  # noqa: FBT003
+        return self._buffer.raw[: max(count, 0)]
