@@ -1,0 +1,1 @@
+"""Use cases: iterators of events; nothing here prints."""

@@ -1,0 +1,106 @@
+"""One question, one answer: what `mixchat ask` does.
+
+Knows the order of the steps, and that a prompt that is too long is found out before the weights are read; refuses to
+know streams and formats.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mixchat.app.answering import answer, check_room
+from mixchat.app.events import ChatEvent, Making, Notice, Opened
+from mixchat.app.house import House
+from mixchat.app.opening import open_model
+from mixchat.app.prompt import Prompt, build
+from mixchat.app.source import Format, Source, loadable, locate, located, prompt_format
+from mixchat.chat.messages import Message
+from mixchat.engine.events import LoadRequest
+from mixchat.plan.memory import default_context, round_context
+from mixchat.store.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to answer and how.
+
+    Attributes:
+        model: A model reference.
+        messages: The conversation; a person speaks last.
+        stop: Texts that end the answer.
+        force: Load the model although it may not fit.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    stop: tuple[str, ...] = ()
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What `ask` would evaluate: the model's name, its context in tokens and the prompt."""
+
+    model: str
+    context: int
+    prompt: Prompt
+
+
+def ask(house: House, settings: Settings, question: Question) -> Iterator[ChatEvent]:
+    """Answer; ends with Finished, or without it when loading was interrupted.
+
+    Raises:
+        PromptTooLong: Before any weights are loaded.
+        MixchatError: Whatever finding, loading and running the model may raise.
+    """
+    for event in locate(house, question.model):
+        if isinstance(event, Making):
+            yield event
+        else:
+            yield from _ask(house, event, _with_defaults(settings, event), question)
+
+
+def rehearse(house: House, settings: Settings, question: Question) -> Rehearsal:
+    """Build the prompt without loading weights."""
+    source = located(house, question.model)
+    loadable(source)
+    context = _context(source, settings)
+    return Rehearsal(source.name, context, _from_vocabulary(house, source, prompt_format(source), question.messages))
+
+
+def _ask(house: House, source: Source, settings: Settings, question: Question) -> Iterator[ChatEvent]:
+    loadable(source)
+    form = prompt_format(source)
+    context = _context(source, settings)
+    if _may_exceed(question.messages, context):
+        prompt = _from_vocabulary(house, source, form, question.messages)
+        check_room(len(prompt.tokens), context, source.model.context_length)
+    opened = False
+    for event in open_model(house, source, settings, force=question.force):
+        opened = opened or isinstance(event, Opened)
+        yield event
+    if opened:
+        prompt = build(house.engine, form, question.messages, {})
+        check_room(len(prompt.tokens), context, source.model.context_length)
+        yield from (Notice(text) for text in prompt.notices)
+        yield from answer(house.engine, form, prompt, settings, question.stop)
+
+
+def _with_defaults(settings: Settings, source: Source) -> Settings:
+    return settings.with_model_defaults(source.entry.sampling) if source.entry else settings
+
+
+def _context(source: Source, settings: Settings) -> int:
+    return round_context(settings.value("ctx") or default_context(source.model))
+
+
+def _may_exceed(messages: Sequence[Message], context: int) -> bool:
+    """Whether a prompt could be longer than the context: a token has at least one byte, markup is short."""
+    return sum(len(message.text.encode()) + 64 for message in messages) > context
+
+
+def _from_vocabulary(house: House, source: Source, form: Format, messages: Sequence[Message]) -> Prompt:
+    """Build a prompt with the model's tokenizer alone."""
+    request = LoadRequest(str(source.path), vocab_only=True, read_ahead=False)
+    for _event in house.engine.load(request):
+        pass
+    return build(house.engine, form, messages, {})

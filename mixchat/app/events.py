@@ -1,0 +1,46 @@
+"""What the use cases tell while they work.
+
+Knows the values; refuses to know how they are shown. Engine events pass through unchanged.
+"""
+
+from dataclasses import dataclass
+
+from mixchat.engine.events import Finished, Loaded, Loading, Prefilling, Token
+from mixchat.gguf.model import MoeModel
+from mixchat.plan.values import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the person should know, in one sentence; not an error."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """The demo model is being made; `fraction` runs from 0 to 1."""
+
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model is loaded and ready.
+
+    Attributes:
+        name: What the person calls it.
+        model: What its file says.
+        plan: Where it lies.
+        loaded: What llama.cpp really allocated.
+    """
+
+    name: str
+    model: MoeModel
+    plan: Plan
+    loaded: Loaded
+
+
+OpenEvent = Notice | Making | Loading | Opened
+AnswerEvent = Notice | Prefilling | Token | Finished
+ChatEvent = OpenEvent | AnswerEvent

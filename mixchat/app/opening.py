@@ -1,0 +1,68 @@
+"""Open a model: place it by its header, then load just that.
+
+Knows the order of the steps; refuses to know how a step is done and shown.
+"""
+
+from collections.abc import Iterator
+
+from mixchat.app.events import Notice, Opened, OpenEvent
+from mixchat.app.house import House
+from mixchat.app.source import Source, loadable
+from mixchat.engine import platform
+from mixchat.engine.events import DeviceInfo, Loaded, LoadRequest
+from mixchat.plan.place import place
+from mixchat.plan.values import Device, Machine, Plan, Wishes
+from mixchat.store.settings import Settings
+
+
+def open_model(house: House, source: Source, settings: Settings, *, force: bool = False) -> Iterator[OpenEvent]:
+    """Load a model; ends with Opened, or without it when the engine was interrupted.
+
+    1. A file that llama.cpp does not load is refused by its header.
+    2. The build of llama.cpp proves itself, once per build and CPU.
+    3. The engine names its devices, and the model is placed on them.
+    4. It is loaded just so.
+
+    Raises:
+        BadModel: The file cannot be loaded.
+        DoesNotFit: The machine lacks the memory, and `force` is not given.
+        EngineError: llama.cpp fails.
+    """
+    loadable(source)
+    proof, new = house.prove()
+    if new and not proof.extra_buffers:
+        yield Notice(
+            f"This build of llama.cpp fails its self test with repacked weights ({proof.reason}) "
+            "mixchat runs it without them: prefill is slower, answers are right."
+        )
+    machine = Machine(tuple(_device(info) for info in house.engine.devices()), platform.ram_available())
+    plan = place(source.model, machine, _wishes(settings, force=force))
+    request = load_request(source, plan, settings, extra_buffers=proof.extra_buffers)
+    for event in house.engine.load(request):
+        yield Opened(source.name, source.model, plan, event) if isinstance(event, Loaded) else event
+
+
+def load_request(source: Source, plan: Plan, settings: Settings, *, extra_buffers: bool) -> LoadRequest:
+    """What the engine is asked for; `mmap` on the CPU reads ahead unless the file exceeds the available RAM."""
+    wished = settings.value("load_mode")
+    load_mode = plan.load_mode if wished == "auto" else wished
+    fits_cache = source.model.file_bytes <= platform.ram_available()
+    return LoadRequest(
+        path=str(source.path),
+        context=plan.context,
+        gpu=plan.gpu,
+        kv_type=plan.kv_type,
+        ubatch=settings.value("ubatch"),
+        threads=settings.value("threads") or platform.physical_cores(),
+        load_mode=load_mode,
+        extra_buffers=plan.extra_buffers and extra_buffers,
+        read_ahead=load_mode != "copy" and not plan.gpu and fits_cache,
+    )
+
+
+def _device(info: DeviceInfo) -> Device:
+    return Device(info.name, "gpu" if info.kind == "gpu" else "cpu", info.free, info.total)
+
+
+def _wishes(settings: Settings, *, force: bool) -> Wishes:
+    return Wishes(settings.value("ctx"), settings.value("kv_type"), settings.value("device"), force)
