@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 import mixchat.errors
 from mixchat.chat.messages import Message, Piece
@@ -54,7 +54,7 @@ class WorkerClient:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = worker_environment(environ)
         self._process: subprocess.Popen[bytes] | None = None
-        self._log = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the client
+        self._log: BinaryIO | None = None
         self._frames = protocol.FrameBuffer()
         self._last_id = 0
         self._current: int | None = None
@@ -126,9 +126,14 @@ class WorkerClient:
         if self._process is not None:
             self._process.kill()
             self._end()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def log(self) -> str:
         """See Engine."""
+        if self._log is None:
+            return ""
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode("utf-8", "replace")
 
@@ -162,6 +167,7 @@ class WorkerClient:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._frames = protocol.FrameBuffer()
+        self._log = self._log or cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - until close
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mixchat.engine.worker"],
             stdin=subprocess.PIPE,

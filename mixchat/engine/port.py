@@ -49,7 +49,7 @@ class Engine(Protocol):
         """Stop what runs, soon; may be called from a signal handler. False when nothing runs."""
 
     def close(self) -> None:
-        """End the engine, at once, whatever it does."""
+        """End the engine, at once, whatever it does, and forget its log."""
 
     def log(self) -> str:
         """llama.cpp's whole log so far, not cleaned for a terminal."""

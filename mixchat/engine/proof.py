@@ -7,6 +7,7 @@ that they live without them; refuses to know how the answer is kept.
 import hashlib
 import importlib.metadata
 import importlib.util
+import math
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -77,8 +78,15 @@ def _compare(plain: tuple[float, ...] | EngineError, extra: tuple[float, ...] | 
         ) from plain
     if isinstance(extra, EngineError):
         return Proof(extra_buffers=False, reason=extra.message)
-    spread = max(plain) - min(plain)
-    off = max(abs(a - b) for a, b in zip(plain, extra, strict=True)) / spread if spread else 0.0
-    if not off <= LOGIT_BOUND:
-        return Proof(extra_buffers=False, reason=f"Its logits are off by {off:.0%} of their spread.")
+    off = _difference(plain, extra)
+    if off > LOGIT_BOUND:
+        return Proof(extra_buffers=False, reason=f"Its logits are off by {off:.3g} of their spread.")
     return Proof(extra_buffers=True, reason="")
+
+
+def _difference(plain: tuple[float, ...], extra: tuple[float, ...]) -> float:
+    """The largest difference relative to the spread of `plain`; infinite when anything is no number."""
+    if not all(map(math.isfinite, plain + extra)):
+        return math.inf
+    spread = max(plain) - min(plain)
+    return max(abs(a - b) for a, b in zip(plain, extra, strict=True)) / spread if spread else math.inf

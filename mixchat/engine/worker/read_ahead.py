@@ -25,26 +25,23 @@ def read_ahead(path: Path, on_progress: Callable[[float], bool]) -> bool:
         False when it was stopped.
     """
     size = path.stat().st_size
-    if size == 0:
-        return True
-    with path.open("rb", buffering=0) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as view:
-        scratch = bytearray(min(_CHUNK, size))
-        anchor = ctypes.c_char.from_buffer(view)
-        base = ctypes.addressof(anchor)
-        del anchor
+    scratch = memoryview(bytearray(min(_CHUNK, size)))
+    with path.open("rb", buffering=0) as file:
         for start in range(0, size, _CHUNK):
             length = min(_CHUNK, size - start)
-            if not _resident(base + start, length):
-                os.preadv(file.fileno(), [memoryview(scratch)[:length]], start)
+            if not _resident(file.fileno(), start, length):
+                os.preadv(file.fileno(), [scratch[:length]], start)
             if not on_progress((start + length) / size):
                 return False
     return True
 
 
-def _resident(address: int, length: int) -> bool:
-    """Whether every page of a mapping is in memory (mincore(2)); False where the system cannot tell."""
+def _resident(descriptor: int, start: int, length: int) -> bool:
+    """Whether every page of a part of a file is in memory (mincore(2)); False where the system cannot tell."""
     pages = (ctypes.c_ubyte * (-(-length // mmap.PAGESIZE)))()
-    libc = ctypes.CDLL(None)
-    if libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(length), pages) != 0:
-        return False
-    return all(page & 1 for page in bytes(pages))
+    with mmap.mmap(descriptor, length, access=mmap.ACCESS_COPY, offset=start) as view:
+        anchor = ctypes.c_char.from_buffer(view)
+        address = ctypes.c_void_p(ctypes.addressof(anchor))
+        told = ctypes.CDLL(None).mincore(address, ctypes.c_size_t(length), pages) == 0
+        del anchor
+    return told and all(page & 1 for page in bytes(pages))

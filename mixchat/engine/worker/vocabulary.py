@@ -5,6 +5,7 @@ Knows llama.cpp's tokenizer and its traps; refuses to know what a prompt looks l
 
 import ctypes
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from mixchat.chat.messages import Control, Text
@@ -46,8 +47,9 @@ class Vocabulary:
             Ids, one tuple for each piece.
         """
         ids: list[tuple[int, ...]] = []
-        for piece in pieces:
-            ids.append(self._piece(piece, inside=bool(ids) and self._goes_on(ids[-1])))
+        for before, piece in pairwise((None, *pieces)):
+            inside = isinstance(before, Control) and self._goes_on(ids[-1])
+            ids.append(self._piece(piece, inside=inside))  # type: ignore[arg-type]  # only the first is None
         if prompt and ids and llama.llama_vocab_get_add_bos(self._vocab):
             bos = llama.llama_vocab_bos(self._vocab)
             if not ids[0] or ids[0][0] != bos:
