@@ -1,0 +1,110 @@
+"""The terminal and the streams beside it: their colour, width and encoding, and the one factory of consoles.
+
+Knows what may be written to which stream; refuses to know what is said. Rich is imported for consoles only.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Literal, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console  # noqa: TID251 - this is the factory
+
+Style = Literal["", "bold", "dim", "cyan", "error"]
+
+_CODES: Mapping[Style, str] = {"bold": "1", "dim": "2", "cyan": "36", "error": "1;31"}
+_DUMB = {"dumb", "unknown"}
+_DEFAULT_WIDTH = 80
+# Rich needs a width; no line of a pipe reaches this one.
+_UNLIMITED = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """The streams of a command and its environment; `quiet` leaves out what is neither answer nor error."""
+
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+    environ: Mapping[str, str]
+    quiet: bool = False
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether the stream is a terminal; a closed one is none."""
+    try:
+        return stream.isatty()
+    except ValueError:
+        return False
+
+
+def is_dumb(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal can do nothing but print lines."""
+    return environ.get("TERM", "").lower() in _DUMB
+
+
+def has_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether escape sequences for style may be written; see https://no-color.org."""
+    return is_terminal(stream) and not is_dumb(environ) and not environ.get("NO_COLOR")
+
+
+def width_of(stream: TextIO, environ: Mapping[str, str]) -> int:
+    """Columns of a terminal: COLUMNS, else what it says of itself, else 80."""
+    wished = environ.get("COLUMNS", "")
+    if wished.isdecimal() and int(wished) > 0:
+        return int(wished)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _DEFAULT_WIDTH
+    except (OSError, ValueError):
+        return _DEFAULT_WIDTH
+
+
+def make_encodable(stream: TextIO) -> TextIO:
+    r"""Write `\u2026` for what the stream's encoding lacks instead of raising UnicodeEncodeError."""
+    if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
+def can_encode(stream: TextIO, text: str) -> bool:
+    """Whether the stream's encoding has these characters."""
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def paint(text: str, style: Style, stream: TextIO, environ: Mapping[str, str]) -> str:
+    """The text in a style that reads on light and dark terminals, or plain where there is no colour."""
+    code = _CODES.get(style)
+    return f"\x1b[{code}m{text}\x1b[0m" if code and has_colour(stream, environ) else text
+
+
+def write_line(stream: TextIO, text: str) -> None:
+    """Write a line beside the answer, cleaned before; without rich. It is lost when the stream is gone."""
+    with suppress(OSError):
+        make_encodable(stream).write(text + "\n")
+        stream.flush()
+
+
+def make_console(stream: TextIO, environ: Mapping[str, str]) -> "Console":
+    """Make a console: plain ANSI colours where there may be some, no markup, and no wrapping into a pipe."""
+    from rich.console import Console  # noqa: TID251 - imported when needed, and here only
+
+    terminal = is_terminal(stream)
+    return Console(
+        file=make_encodable(stream),
+        color_system="standard" if has_colour(stream, environ) else None,
+        force_terminal=terminal,
+        force_interactive=terminal and not is_dumb(environ),
+        width=width_of(stream, environ) if terminal else _UNLIMITED,
+        soft_wrap=not terminal,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        _environ=environ,
+    )

@@ -1,0 +1,130 @@
+"""What `mixchat list` and `mixchat show` look like.
+
+Knows which fact stands where and how they go on a narrow screen; refuses to know streams. Everything shown is cleaned.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mixchat.app.catalogue import Row
+from mixchat.gguf.model import MoeModel
+from mixchat.plan.units import format_bytes
+from mixchat.ui.sanitize import single_line
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType  # noqa: TID251 - for annotations
+    from rich.table import Table
+
+_HEADINGS: Final = ("name", "size", "quantization", "layout", "experts", "context")
+_NUMBERS: Final = {"size", "context"}
+_UNKNOWN: Final = "-"
+_TEMPLATE_LINES, _TEMPLATE_WIDTH = 3, 200
+
+
+@dataclass(frozen=True, slots=True)
+class ListTable:
+    """Models, one a line; in a screen too narrow for that, a name and the facts below it."""
+
+    rows: tuple[tuple[str, ...], ...]
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        """Render it for a width."""
+        table = self._table()
+        needed = console.measure(table, options=options.update(width=10**6)).maximum
+        if needed <= options.max_width:
+            yield table
+        else:
+            yield from self._stacked()
+
+    def _table(self) -> "Table":
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for heading in _HEADINGS:
+            table.add_column(heading, justify="right" if heading in _NUMBERS else "left", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def _stacked(self) -> "Iterator[RenderableType]":
+        from rich.padding import Padding
+        from rich.text import Text
+
+        for name, size, quantization, layout, experts, context in self.rows:
+            yield Text(name, style="bold", overflow="fold")
+            facts = [f"{size}, {quantization}"]
+            if context != _UNKNOWN:
+                facts = [f"{size}, {quantization}, {layout}", f"experts {experts}, context {context}"]
+            yield Padding(Text("\n".join(facts)), (0, 0, 0, 2))
+
+
+def list_table(rows: Sequence[Row]) -> ListTable:
+    """The installed models; of one that cannot be read, its name and size."""
+    return ListTable(tuple(_list_row(row) for row in rows))
+
+
+def show_table(name: str, path: Path, model: MoeModel) -> "Table":
+    """All that a model's header says, with its bytes by role."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in _facts(name, path, model):
+        table.add_row(label, single_line(value))
+    for label, line in _template(model.chat_template):
+        table.add_row(label, Text(line, no_wrap=True, overflow="ellipsis"))
+    return table
+
+
+def _list_row(row: Row) -> tuple[str, ...]:
+    name, size = single_line(row.installed.record.name), format_bytes(row.installed.record.bytes)
+    if row.model is None:
+        return name, size, "damaged", _UNKNOWN, _UNKNOWN, _UNKNOWN
+    model = row.model
+    return name, size, single_line(model.quantization), model.layout, _experts(model), str(model.context_length)
+
+
+def _experts(model: MoeModel) -> str:
+    return f"{model.n_experts_used} of {model.n_experts}" if model.n_experts else _UNKNOWN
+
+
+def _facts(name: str, path: Path, model: MoeModel) -> Iterator[tuple[str, str]]:
+    yield "name", name
+    yield "title", model.name
+    yield "path", str(path)
+    yield "architecture", model.architecture
+    yield "quantization", model.quantization
+    yield "layers", str(model.n_layers)
+    yield "layout", model.layout
+    yield "experts", f"{_experts(model)} per token" if model.n_experts else "none"
+    yield "context", f"{model.context_length} tokens"
+    yield "file", f"{format_bytes(model.file_bytes)} ({model.file_bytes:,} bytes)"
+    yield from _bytes_by_role(model)
+    yield "per token", f"{format_bytes(model.active_bytes_per_token)} read"
+
+
+def _bytes_by_role(model: MoeModel) -> Iterator[tuple[str, str]]:
+    yield "  dense", format_bytes(sum(layer.dense for layer in model.layers)) + " (attention, router, norms)"
+    if model.n_experts:
+        yield "  experts up", format_bytes(sum(layer.up for layer in model.layers))
+        yield "  experts gate", format_bytes(sum(layer.gate for layer in model.layers))
+        yield "  experts down", format_bytes(sum(layer.down for layer in model.layers))
+    yield "  embedding", format_bytes(model.token_embd)
+    yield "  head", "the embedding" if model.tied else format_bytes(model.output)
+    if model.other:
+        yield "  other", format_bytes(model.other)
+
+
+def _template(template: str | None) -> Iterator[tuple[str, str]]:
+    """The first lines that are not blank, and how much there is in all."""
+    lines = [line for line in (template or "").split("\n") if line.strip()]
+    if template is None or not lines:
+        yield "template", "none" if template is None else "blank"
+        return
+    for index, line in enumerate(lines[:_TEMPLATE_LINES]):
+        yield "template" if index == 0 else "", single_line(line, _TEMPLATE_WIDTH)
+    yield "", f"({len(template)} characters)"

@@ -1,0 +1,43 @@
+"""A chat with a scripted engine, for a terminal; run by test_chat_terminal.py."""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from mixchat.engine.events import Loading, Prefilling
+from mixchat.errors import MixchatError
+from mixchat.ui.console import Terminal
+from mixchat.ui.errors import show_error
+from mixchat.ui.repl import run_chat
+from tests.fakes.talk import CRASHED, Script, ScriptedTalk, opened, words
+
+LONG = words(" ".join(f"w{number}" for number in range(400)))
+SCRIPTS: dict[str, list[Script]] = {
+    "plain": [words("Hello there, \x1b[2J\x1b]0;evil\x07 [/INST] friend."), words("Second answer.")],
+    "long": [LONG, words("Still here.")],
+    "crash": [(*LONG[:3], CRASHED), words("Back again.")],
+    "prefill": [(*(Prefilling(done, 4000) for done in range(0, 4001, 100)), *words("Read it all."))],
+}
+
+
+def terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(143)
+
+
+def main() -> int:
+    """Chat as the environment says."""
+    signal.signal(signal.SIGTERM, terminate)
+    name, pause = os.environ["SCRIPT"], float(os.environ.get("PAUSE", "0.02"))
+    loading = [Loading(part / 40) for part in range(41)] if os.environ.get("SLOW") else []
+    talk = ScriptedTalk(*SCRIPTS[name], opening=(*loading, opened()), pause=pause, deaf=bool(os.environ.get("DEAF")))
+    terminal = Terminal(sys.stdin, sys.stdout, sys.stderr, os.environ)
+    try:
+        return run_chat(talk, terminal, "demo")
+    except MixchatError as error:
+        show_error(error, sys.stderr, os.environ)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

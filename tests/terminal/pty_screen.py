@@ -1,0 +1,87 @@
+"""A command on a real pseudo-terminal, and what a person would see on its screen."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import pexpect
+import pyte
+
+_BRACKETED_PASTE: Final = 2004 << 5
+_PATIENCE: Final = 20.0
+
+
+class PtyScreen:
+    """Runs a command in a terminal of `rows` x `columns`."""
+
+    def __init__(self, argv: Sequence[str], environ: Mapping[str, str], rows: int = 24, columns: int = 80) -> None:
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self.raw = b""
+        self.child = pexpect.spawn(
+            argv[0], list(argv[1:]), env=dict(environ), dimensions=(rows, columns), echo=True, timeout=_PATIENCE
+        )
+        self.child.delaybeforesend = None
+
+    @property
+    def lines(self) -> list[str]:
+        """The screen's lines that hold anything, without trailing blanks."""
+        lines = [line.rstrip() for line in self._screen.display]
+        while lines and not lines[-1]:
+            del lines[-1]
+        return lines
+
+    @property
+    def cursor_shown(self) -> bool:
+        return not self._screen.cursor.hidden
+
+    @property
+    def bracketed_paste(self) -> bool:
+        return _BRACKETED_PASTE in self._screen.mode
+
+    def type(self, keys: str) -> None:
+        """Press keys; Enter is a carriage return."""
+        self.child.send(keys)
+
+    def wait(self, seen: Callable[[list[str]], bool]) -> float:
+        """Read until the screen shows it; the seconds that took."""
+        begin = time.monotonic()
+        while not seen(self.lines):
+            if time.monotonic() - begin > _PATIENCE:
+                raise AssertionError("The screen shows:\n" + "\n".join(self.lines))
+            self._read(0.05)
+        return time.monotonic() - begin
+
+    def wait_for(self, text: str) -> float:
+        """Read until some line has this text; the seconds that took."""
+        return self.wait(lambda lines: any(text in line for line in lines))
+
+    def wait_for_last(self, line: str) -> float:
+        """Read until this is the last line, as a prompt is."""
+        return self.wait(lambda lines: bool(lines) and lines[-1] == line)
+
+    def end(self) -> int:
+        """Read to the end; the exit code, or minus the signal."""
+        begin = time.monotonic()
+        while self._read(0.1):
+            assert time.monotonic() - begin < _PATIENCE, "\n".join(self.lines)
+        self.child.close(force=True)
+        code, number = self.child.exitstatus, self.child.signalstatus
+        return -number if code is None else int(code)
+
+    def _read(self, seconds: float) -> bool:
+        try:
+            content = self.child.read_nonblocking(65536, seconds)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.raw += content
+        self._stream.feed(content)
+        return True
+
+
+def environment(**changed: str) -> dict[str, str]:
+    """This test's environment for a command on a terminal, whose own width counts."""
+    return {name: value for name, value in os.environ.items() if name != "COLUMNS"} | changed

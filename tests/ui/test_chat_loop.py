@@ -1,0 +1,190 @@
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import pytest
+
+from mixchat.app.events import ChatEvent, Notice
+from mixchat.engine.events import Finished, FinishReason, Timings, Token, Usage
+from mixchat.errors import EngineDied, NotFound, OutputError, PromptTooLong, UsageError
+from mixchat.ui import repl
+from mixchat.ui.console import Terminal
+from mixchat.ui.repl import run_chat
+from tests.fakes.streams import FakeStream
+from tests.fakes.talk import CRASHED, INTERRUPTED, Script, ScriptedTalk, opened, words
+
+READY = "mixtral is ready. /help lists the commands, Ctrl-D leaves.\n"
+UNLOADED = "mixtral is not loaded; your next message loads it.\n"
+OPENING = (opened(),)
+TOO_LONG = PromptTooLong(9000, 8191, "Shorten it.")
+
+
+class Person:
+    """Types the given lines; an exception is a key such as Ctrl-C. Remembers the drafts it was given."""
+
+    keys = "Ctrl-D leaves."
+
+    def __init__(self, *lines: str | BaseException) -> None:
+        self._lines = iter(lines)
+        self.drafts: list[str] = []
+
+    def read(self, draft: str) -> str | None:
+        self.drafts.append(draft)
+        line = next(self._lines, None)
+        if isinstance(line, BaseException):
+            raise line
+        return line
+
+    def hold(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def chat(
+    monkeypatch: pytest.MonkeyPatch, talk: ScriptedTalk, person: Person, *, quiet: bool = False
+) -> tuple[str, str]:
+    """Hold a chat on a terminal; stdout and stderr."""
+    stdin, stdout, stderr = (FakeStream(terminal=True) for _ in range(3))
+    monkeypatch.setattr(repl, "line_source", lambda _terminal: person)
+    environ = {"TERM": "xterm", "NO_COLOR": "1"}
+    assert run_chat(talk, Terminal(stdin, stdout, stderr, environ, quiet), "mixtral") == 0
+    return stdout.written, stderr.written
+
+
+def test_a_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = ScriptedTalk(words("Hello [/INST] \x1b[2J"), words("Bye"), opening=OPENING)
+    out, err = chat(monkeypatch, talk, Person("hi", "  ", "bye"))
+    assert out == "Hello [/INST] ␛[2J \n\nBye \n\n"
+    assert err == READY
+    assert talk.said == ["hi", "bye"]
+
+
+def test_commands_are_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = ScriptedTalk(opening=OPENING)
+    out, err = chat(monkeypatch, talk, Person("/help", "/exot", "/exit", "not read"))
+    assert out == ""
+    assert err == (
+        READY + "/help   this list\n/exit   leave the chat\nCtrl-D leaves.\n"
+        "mixchat: There is no command /exot.\n  -> Did you mean /exit?\n"
+    )
+
+
+def test_ctrl_c_at_the_prompt_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = ScriptedTalk(words("Hello"), opening=OPENING)
+    out, err = chat(monkeypatch, talk, Person(KeyboardInterrupt(), "hi"))
+    assert (out, err) == ("Hello \n\n", READY + "Ctrl-D leaves the chat.\n")
+
+
+def test_quiet_leaves_out_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = ScriptedTalk((Notice("Slow."), *words("Hello")), (Token("x", 1), INTERRUPTED), opening=OPENING)
+    out, err = chat(monkeypatch, talk, Person(KeyboardInterrupt(), "hi", "ho"), quiet=True)
+    assert (out, err) == ("Hello \n\nx\n\n", "[interrupted]\n")
+
+
+@pytest.mark.parametrize("error", [CRASHED, TOO_LONG])
+def test_an_unanswered_text_comes_back(monkeypatch: pytest.MonkeyPatch, error: EngineDied | PromptTooLong) -> None:
+    talk = ScriptedTalk((Token("Hel", 1), error), words("Hello"), opening=OPENING)
+    person = Person("a\nlong text", "a\nlong text", "/exit")
+    out, err = chat(monkeypatch, talk, person)
+    assert out == "Hel\nHello \n\n"
+    assert err == READY + f"mixchat: {error.message}\n  -> {error.hint}\n"
+    assert person.drafts == ["", "a\nlong text", ""]
+
+
+@pytest.mark.parametrize(
+    ("reason", "mark"),
+    [("stop", ""), ("interrupted", "[interrupted]\n"), ("length", "[cut off: no room for more tokens]\n")],
+)
+def test_how_an_answer_ended(monkeypatch: pytest.MonkeyPatch, reason: FinishReason, mark: str) -> None:
+    end = Finished(reason, Usage(1, 0, 1), Timings())
+    _, err = chat(monkeypatch, ScriptedTalk((Token("x", 1), end), opening=OPENING), Person("hi"))
+    assert err == READY + mark
+
+
+class Pressing(ScriptedTalk):
+    """Ctrl-C is pressed after every event."""
+
+    def _play(self, script: Script) -> Iterator[ChatEvent]:
+        for event in super()._play(script):
+            yield event
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_keeps_the_partial_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = chat(monkeypatch, Pressing(words("one two three")), Person("count"))
+    assert out == "one \n\n"
+    assert err == UNLOADED + "[interrupted]\n"
+
+
+def test_a_second_ctrl_c_kills_a_deaf_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    person = Person("count", "/exit")
+    out, err = chat(monkeypatch, Pressing(words("one two three"), deaf=True), person)
+    assert out == "one two \n\n"
+    assert err == UNLOADED + "[interrupted]\n"
+    assert person.drafts == ["", ""]
+
+
+class Breaking(Pressing):
+    """What the second Ctrl-C kills breaks loudly."""
+
+    def _play(self, script: Script) -> Iterator[ChatEvent]:
+        try:
+            yield from super()._play(script)
+        except KeyboardInterrupt:
+            raise CRASHED from None
+
+
+def test_what_breaks_when_killed_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, err = chat(monkeypatch, Breaking(words("one two three"), deaf=True), Person("count"))
+    assert err == UNLOADED + "[interrupted]\n"
+
+
+def test_loading_is_interrupted_and_goes_on_with_the_first_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = (Notice("Wait."), Notice("Wait more."), opened())
+    assert chat(monkeypatch, Pressing(opening=slow), Person())[1].endswith(UNLOADED)
+    assert chat(monkeypatch, Pressing(opening=slow, deaf=True), Person())[1] == "Wait.\nWait more.\n" + UNLOADED
+
+
+def test_an_engine_that_dies_while_loading_keeps_the_chat(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = ScriptedTalk(words("Hello"), opening=(CRASHED,))
+    out, err = chat(monkeypatch, talk, Person("hi"))
+    assert out == "Hello \n\n"
+    assert err == f"mixchat: {CRASHED.message}\n  -> {CRASHED.hint}\n{UNLOADED}"
+
+
+def test_a_model_that_cannot_be_opened_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotFound):
+        chat(monkeypatch, ScriptedTalk(opening=(NotFound("Gone.", "Look."),)), Person("hi"))
+
+
+def test_an_answer_that_cannot_be_written_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OutputError):
+        chat(monkeypatch, ScriptedTalk((OutputError("Full.", "Free."),)), Person("hi"))
+
+
+def piped(talk: ScriptedTalk, content: bytes) -> tuple[str, str]:
+    stdin, stdout, stderr = FakeStream(content), FakeStream(), FakeStream()
+    assert run_chat(talk, Terminal(stdin, stdout, stderr, {}), "mixtral") == 0
+    return stdout.written, stderr.written
+
+
+def test_every_line_of_a_pipe_is_a_message() -> None:
+    talk = ScriptedTalk(words("One\x1b"), words("Two"), opening=OPENING)
+    assert piped(talk, b"first\n\nsecond\n") == ("One\x1b \n\nTwo \n", "")
+    assert talk.said == ["first", "second"]
+
+
+@pytest.mark.parametrize(("content", "error"), [(b"hi\n", EngineDied), (b"/exot\n", UsageError), (b"\0\n", UsageError)])
+def test_an_error_ends_a_pipe(content: bytes, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        piped(ScriptedTalk((CRASHED,), opening=OPENING), content)
+
+
+def test_an_engine_that_dies_while_loading_ends_a_pipe() -> None:
+    with pytest.raises(EngineDied):
+        piped(ScriptedTalk(opening=(CRASHED,)), b"hi\n")
+
+
+def test_ctrl_c_ends_a_pipe() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        piped(Pressing(words("one two")), b"hi\n")

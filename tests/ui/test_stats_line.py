@@ -1,0 +1,24 @@
+import pytest
+
+from mixchat.engine.events import Finished, Loaded, Timings, Usage
+from mixchat.ui.stats import format_speed, stats_line
+
+LOADED = Loaded(8192, (), 812.4)
+
+
+def test_all_of_it() -> None:
+    timings = Timings(812.4, 364.0, 1380.0, 121.0, 250.4, 108.3)
+    line = stats_line(Finished("stop", Usage(120, 29, 150), timings), LOADED)
+    assert line == (
+        "load 0.81 s | prefill 120 tokens (29 cached), 250 t/s | first token 0.12 s | decode 150 tokens, 108 t/s"
+    )
+
+
+def test_what_did_not_run_has_no_speed() -> None:
+    line = stats_line(Finished("length", Usage(5, 0, 1), Timings()), LOADED)
+    assert line == "load 0.81 s | prefill 5 tokens | first token 0.00 s | decode 1 token"
+
+
+@pytest.mark.parametrize(("speed", "shown"), [(7.42, "7.4 t/s"), (99.94, "99.9 t/s"), (100.4, "100 t/s")])
+def test_speeds_have_three_digits(speed: float, shown: str) -> None:
+    assert format_speed(speed) == shown
