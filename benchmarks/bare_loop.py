@@ -12,13 +12,14 @@ from mixchat.engine.worker.bindings import NO_DEVICES, LogCallback, llama
 
 
 def main() -> None:
-    """Arguments as one JSON object: path, tokens, count, threads, context."""
+    """Arguments as one JSON object: path, tokens, count, threads, context, extra_buffers."""
     job = json.loads(sys.argv[1])
     silent = LogCallback(lambda _level, _text, _data: None)
     llama.llama_log_set(silent, None)
     llama.llama_backend_init()
     params = llama.llama_model_default_params()
     params.devices = ctypes.cast(NO_DEVICES, ctypes.c_void_p)
+    params.use_extra_bufts = job["extra_buffers"]
     model = llama.llama_model_load_from_file(job["path"].encode(), params)
     settings = llama.llama_context_default_params()
     settings.n_ctx = job["context"]

@@ -88,11 +88,13 @@ def _job() -> dict[str, object]:
         settings = settings_from({})
         rehearsal = rehearse(house, settings, Question("demo", (Message("user", PROMPT),)))
         path = str(located(house, "demo").path)
+        proof, _new = house.prove()
     return {
         "path": path,
         "tokens": list(rehearsal.prompt.tokens),
         "threads": physical_cores(),
         "context": rehearsal.context,
+        "extra_buffers": proof.extra_buffers,
     }
 
 

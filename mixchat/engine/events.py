@@ -150,7 +150,7 @@ class LoadRequest:
         ubatch: Tokens of one physical prefill batch.
         threads: Compute threads.
         load_mode: How weights come into memory.
-        extra_buffers: Let llama.cpp keep repacked private copies of weights.
+        extra_buffers: Let llama.cpp keep repacked private copies of weights; only a build that proved itself may.
         vocab_only: Load the tokenizer and no weights.
         read_ahead: Read the file into the page cache first, with progress.
     """
@@ -162,7 +162,7 @@ class LoadRequest:
     ubatch: int = 512
     threads: int = 1
     load_mode: LoadMode = "mmap"
-    extra_buffers: bool = True
+    extra_buffers: bool = False
     vocab_only: bool = False
     read_ahead: bool = True
 

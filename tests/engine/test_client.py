@@ -183,7 +183,6 @@ def test_a_folder_named_llama_cpp_in_the_current_folder_is_not_imported(
 def test_libraries_that_print_do_not_reach_the_protocol(client: WorkerClient, tiny: Path) -> None:
     list(client.load(LoadRequest(str(tiny), context=256)))
     assert "llama_model_loader" in client.log()
-    assert "llama_cpp" not in sys.modules
 
 
 @pytest.fixture
