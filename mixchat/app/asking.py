@@ -14,6 +14,7 @@ from mixchat.app.opening import open_model
 from mixchat.app.prompt import Prompt, build
 from mixchat.app.source import Format, Source, loadable, locate, located, prompt_format
 from mixchat.chat.messages import Message
+from mixchat.chat.stops import StopScanner
 from mixchat.engine.events import LoadRequest
 from mixchat.plan.memory import default_context, round_context
 from mixchat.store.settings import Settings
@@ -49,6 +50,7 @@ def ask(house: House, settings: Settings, question: Question) -> Iterator[ChatEv
     """Answer; ends with Finished, or without it when loading was interrupted.
 
     Raises:
+        UsageError: A stop text is empty.
         PromptTooLong: Before any weights are loaded.
         MixchatError: Whatever finding, loading and running the model may raise.
     """
@@ -70,6 +72,7 @@ def rehearse(house: House, settings: Settings, question: Question) -> Rehearsal:
 def _ask(house: House, source: Source, settings: Settings, question: Question) -> Iterator[ChatEvent]:
     loadable(source)
     form = prompt_format(source)
+    StopScanner(question.stop)  # refuses an empty one before the weights are read
     context = _context(source, settings)
     if _may_exceed(question.messages, context):
         prompt = _from_vocabulary(house, source, form, question.messages)

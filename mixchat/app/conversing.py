@@ -69,6 +69,7 @@ class Conversation:
             EngineDied: The transcript is as before; saying it again loads the model again.
             PromptTooLong: The text exceeds the context by itself.
         """
+        self._stopped = False
         if self._opened is None:
             yield from self.open()
         if self._opened is None or self._form is None:
@@ -81,7 +82,8 @@ class Conversation:
 
     def interrupt(self) -> None:
         """Stop loading or answering, soon; may be called from a signal handler."""
-        self._stopped = not self._house.engine.interrupt()
+        self._stopped = True
+        self._house.engine.interrupt()
 
     def kill(self) -> None:
         """Stop at once, whatever happens inside; the next `say` loads the model again."""
@@ -95,6 +97,8 @@ class Conversation:
         for event in open_model(self._house, source, self._settings, force=self._force):
             if isinstance(event, Opened):
                 self._opened = event
+            elif self._stopped:
+                return
             yield event
 
     def _answer(self, opened: Opened, form: Format, text: str) -> Iterator[AnswerEvent]:
@@ -111,6 +115,8 @@ class Conversation:
                 elif isinstance(event, Finished):
                     self._keep(text, said, interrupted=event.reason == "interrupted")
                     said = []
+                elif self._stopped:
+                    self._house.engine.interrupt()
                 yield event
         except EngineDied:
             said = []

@@ -1,0 +1,139 @@
+"""A scripted engine: a token per character, another one when it is sampled, and one per markup; it dies on command."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from mixchat.chat.messages import Control, Message, Piece
+from mixchat.engine.events import (
+    DeviceInfo,
+    Finished,
+    GenerateEvent,
+    GenerateRequest,
+    Loaded,
+    Loading,
+    LoadRequest,
+    Prefilling,
+    Timings,
+    Token,
+    Usage,
+)
+from mixchat.errors import EngineDied, EngineError
+from mixchat.plan.memory import round_context
+
+SAMPLED = 1_000_000
+MARKUP = 2_000_000
+CPU = DeviceInfo("CPU", "A processor", "cpu", 8 << 30, 16 << 30)
+
+Render = Callable[[Sequence[Message]], str]
+
+
+def chatml(messages: Sequence[Message]) -> str:
+    """The template of many models, the demo among them."""
+    turns = "".join(f"<|im_start|>{message.role}\n{message.text}<|im_end|>\n" for message in messages)
+    return f"{turns}<|im_start|>assistant\n"
+
+
+class FakeEngine:
+    """An Engine without a process.
+
+    Attributes:
+        dies_at: `devices`, `load`, `tokenize`, `render`, `prefill` or `decode`: raises EngineDied there, once.
+        on_step: Called at each of those with its name, before anything else.
+        loads: The requests it got; `generations`, `tokenized` and `rendered` likewise.
+        closed: How often it was closed.
+    """
+
+    def __init__(
+        self, *replies: str, template: Render = chatml, devices: tuple[DeviceInfo, ...] = (CPU,), dies_at: str = ""
+    ) -> None:
+        self.dies_at = dies_at
+        self.on_step: Callable[[str], object] = lambda _step: None
+        self.loads: list[LoadRequest] = []
+        self.generations: list[GenerateRequest] = []
+        self.tokenized: list[tuple[Piece, ...]] = []
+        self.rendered: list[tuple[Message, ...]] = []
+        self.closed = 0
+        self._replies = iter(replies)
+        self._template = template
+        self._devices = devices
+        self._markup: list[str] = []
+        self._held: tuple[int, ...] = ()
+        self._model: LoadRequest | None = None
+        self._running = self._stopped = False
+
+    def devices(self) -> tuple[DeviceInfo, ...]:
+        self._step("devices")
+        return self._devices
+
+    def load(self, request: LoadRequest) -> Iterator[Loading | Loaded]:
+        self.loads.append(request)
+        self._running, self._stopped, self._model, self._held = True, False, None, ()
+        for fraction in (0.0, 0.5, 1.0):
+            self._step("load")
+            if self._stopped:
+                return
+            yield Loading(fraction)
+        self._running, self._model = False, request
+        yield Loaded(0 if request.vocab_only else round_context(request.context), (), 12.0)
+
+    def tokenize(self, pieces: Sequence[Piece], *, prompt: bool) -> tuple[tuple[int, ...], ...]:
+        assert prompt
+        self._step("tokenize")
+        self._need_model()
+        self.tokenized.append(tuple(pieces))
+        return tuple(self._ids(piece) for piece in pieces)
+
+    def render(self, template: str, messages: Sequence[Message], bos: str, eos: str) -> str:  # noqa: ARG002
+        self._step("render")
+        self.rendered.append(tuple(messages))
+        return self._template(messages)
+
+    def generate(self, request: GenerateRequest) -> Iterator[GenerateEvent]:
+        self.generations.append(request)
+        assert not self._need_model().vocab_only
+        self._running, self._stopped = True, False
+        total, limit = len(request.tokens), len(request.tokens) - 1
+        cached = next((i for i, (a, b) in enumerate(zip(self._held, request.tokens, strict=False)) if a != b), limit)
+        cached = min(cached, len(self._held), limit)
+        self._step("prefill")
+        yield Prefilling(cached, total, cached)
+        said: list[int] = []
+        for character in next(self._replies)[: request.max_tokens]:
+            self._step("decode")
+            if self._stopped:
+                break
+            said.append(SAMPLED + ord(character))
+            yield Token(character, said[-1])
+        self._held = (*request.tokens, *said)
+        self._running = False
+        reason = "interrupted" if self._stopped else "length" if len(said) == request.max_tokens else "stop"
+        yield Finished(reason, Usage(total, cached, len(said)), Timings(ttft_ms=1.0))  # type: ignore[arg-type]
+
+    def interrupt(self) -> bool:
+        self._stopped = True
+        return self._running
+
+    def close(self) -> None:
+        self.closed += 1
+        self._model = None
+
+    def log(self) -> str:
+        return ""
+
+    def _ids(self, piece: Piece) -> tuple[int, ...]:
+        if not isinstance(piece, Control):
+            return tuple(map(ord, piece.text))
+        if piece.name not in self._markup:
+            self._markup.append(piece.name)
+        return (MARKUP + self._markup.index(piece.name),)
+
+    def _need_model(self) -> LoadRequest:
+        if self._model is None:
+            raise EngineError("No model is loaded.", "Load one first.")
+        return self._model
+
+    def _step(self, name: str) -> None:
+        self.on_step(name)
+        if self.dies_at == name:
+            self.dies_at = ""
+            self._running, self._model = False, None
+            raise EngineDied(f"The engine was killed by SIGSEGV at {name}.", "Say it again.", 11)
