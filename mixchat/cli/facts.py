@@ -1,0 +1,95 @@
+"""What commands print as JSON; scripts rely on these keys.
+
+Knows the contract's names; refuses to know how values came about.
+"""
+
+import json
+
+from mixchat.app.asking import Rehearsal
+from mixchat.app.catalogue import Row
+from mixchat.app.source import Source
+from mixchat.engine.events import Finished
+from mixchat.gguf.model import MoeModel
+
+Facts = dict[str, object]
+
+
+def json_text(facts: Facts) -> str:
+    """One line of JSON with its line end."""
+    return json.dumps(facts, ensure_ascii=False) + "\n"
+
+
+def row_facts(row: Row) -> Facts:
+    """An installed model."""
+    record = row.installed.record
+    return {
+        "name": record.name,
+        "path": str(row.installed.path),
+        "bytes": record.bytes,
+        "source": record.source,
+        "added": record.added,
+        **(_model_facts(row.model) if row.model else {"problem": row.problem}),
+    }
+
+
+def source_facts(source: Source) -> Facts:
+    """What a model's file says."""
+    model = source.model
+    return {
+        "name": source.name,
+        "path": str(source.path),
+        "bytes": model.file_bytes,
+        **_model_facts(model),
+        "title": model.name,
+        "layers": model.n_layers,
+        "active_bytes_per_token": model.active_bytes_per_token,
+        "chat_template": model.chat_template,
+    }
+
+
+def _model_facts(model: MoeModel) -> Facts:
+    return {
+        "architecture": model.architecture,
+        "layout": model.layout,
+        "experts": model.n_experts,
+        "experts_used": model.n_experts_used,
+        "quantization": model.quantization,
+        "context": model.context_length,
+    }
+
+
+def answer_facts(model: str, text: str, load_ms: float, finished: Finished) -> Facts:
+    """A finished answer."""
+    usage, timings = finished.usage, finished.timings
+    return {
+        "model": model,
+        "text": text,
+        "finish_reason": finished.reason,
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "completion_tokens": usage.completion_tokens,
+        },
+        "timings": {
+            "load_ms": round(load_ms, 1),
+            "prefill_ms": round(timings.prefill_ms, 1),
+            "decode_ms": round(timings.decode_ms, 1),
+            "ttft_ms": round(timings.ttft_ms, 1),
+            "prefill_tps": round(timings.prefill_tps, 2),
+            "decode_tps": round(timings.decode_tps, 2),
+        },
+    }
+
+
+def rehearsal_facts(rehearsal: Rehearsal) -> Facts:
+    """A prompt that was built and not evaluated."""
+    prompt = rehearsal.prompt
+    return {
+        "model": rehearsal.model,
+        "context": rehearsal.context,
+        "prompt_tokens": len(prompt.tokens),
+        "token_ids": list(prompt.tokens),
+        "segments": [
+            {"role": segment.role, "text": segment.text, "tokens": len(segment.tokens)} for segment in prompt.segments
+        ],
+    }

@@ -1,0 +1,106 @@
+"""The options that commands share, each declared once.
+
+Knows flags and their help; refuses to know what a value does. `command` expands a frozen dataclass of options into a
+Typer command's parameters.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from mixchat.cli.signals import as_signals
+
+_MODEL = "Model"
+_SAMPLING = "Sampling"
+_PLACEMENT = "Placement"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """How much a command says beside its answer."""
+
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notices.")] = False
+    debug: Annotated[bool, typer.Option("--debug", help="Show llama.cpp's log, and tracebacks of errors.")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What decides how a model is loaded and sampled; None leaves it to the environment, the file and the defaults."""
+
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="MODEL", help="Which model: demo, a path to a .gguf, or a known name."),
+    ] = None
+    system: Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")] = None
+    system_file: Annotated[
+        Path | None, typer.Option("--system-file", "-S", metavar="FILE", help="System prompt from a file.")
+    ] = None
+    temperature: Annotated[float | None, typer.Option(help="Randomness; 0 always takes the likeliest token.")] = None
+    top_p: Annotated[float | None, typer.Option(help="Nucleus sampling; 1 is off.")] = None
+    top_k: Annotated[int | None, typer.Option(help="Only the K likeliest tokens; 0 is off.")] = None
+    min_p: Annotated[float | None, typer.Option(help="Only tokens this likely, relative to the best.")] = None
+    repeat_penalty: Annotated[float | None, typer.Option(help="Over the last 64 tokens; 1 is off.")] = None
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same text on one machine.")] = None
+    max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None
+    ctx: Annotated[int | None, typer.Option(help="Context in tokens; by default 8192, or the model's own.")] = None
+    kv_type: Annotated[str | None, typer.Option(metavar="f16|q8_0|q4_0", help="Type of the KV cache.")] = None
+    device: Annotated[str | None, typer.Option(metavar="auto|cpu", help="Where to run.")] = None
+    threads: Annotated[int | None, typer.Option(help="CPU threads; by default one for each core.")] = None
+    ubatch: Annotated[int | None, typer.Option(help="Tokens of one prefill batch.")] = None
+    load_mode: Annotated[
+        str | None, typer.Option(metavar="auto|mmap|copy|mlock", help="How weights come into memory.")
+    ] = None
+    force: Annotated[bool, typer.Option("--force", help="Go on although it may not fit.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notices.")] = False
+    debug: Annotated[bool, typer.Option("--debug", help="Show llama.cpp's log, and tracebacks of errors.")] = False
+
+    def flags(self) -> dict[str, object]:
+        """The settings among them, by name."""
+        others = {"system_file", "force", "quiet", "debug"}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in others}
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Register a function as a command, expanding parameters that are dataclasses of options.
+
+    The function returns the exit code. Ctrl-C and a closed pipe end it by that signal.
+    """
+
+    def register(function: Callable[..., int]) -> Callable[..., int]:
+        hints = get_type_hints(function, include_extras=True)
+        groups = {key: cls for key, cls in hints.items() if hasattr(cls, "__dataclass_fields__")}
+
+        def run(**values: Any) -> int:  # noqa: ANN401 - Typer's own
+            for key, cls in groups.items():
+                values[key] = cls(**{field.name: values.pop(field.name) for field in fields(cls)})
+            with as_signals():
+                return function(**values)
+
+        run.__signature__ = _expanded(function, groups)  # type: ignore[attr-defined]
+        run.__annotations__ = {}
+        run.__doc__ = function.__doc__
+        app.command(name)(run)
+        return function
+
+    return register
+
+
+def _expanded(function: Callable[..., int], groups: dict[str, Any]) -> inspect.Signature:
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name not in groups:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        cls = groups[parameter.name]
+        hints = get_type_hints(cls, include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+            )
+            for field in fields(cls)
+        ]
+    return inspect.Signature(parameters)
