@@ -3,6 +3,7 @@
 Knows how errors and signals end a process; refuses to know what a command does.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ from mixchat import __version__
 from mixchat.cli import ask, chat, models
 from mixchat.cli.signals import Signalled, as_signals, die_by, ends_by_signal
 from mixchat.cli.streams import prepare_streams
-from mixchat.errors import MixchatError, UsageError
-from mixchat.ui.output import put
+from mixchat.errors import MixchatError, OutputError, UsageError
+from mixchat.ui.output import discard, put
 
 _USAGE: Final = 2
 
@@ -72,6 +73,12 @@ def run(arguments: Sequence[str]) -> int:
             sys.excepthook(type(error), error, error.__traceback__)
         _show(error, arguments)
         return error.exit_code
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        discard(sys.stdout)
+        _show(OutputError("The output could not be written: the disk is full.", "Free space."), arguments)
+        return OutputError.exit_code
     except typer.TyperException as error:
         _show(UsageError(_sentence(error), "mixchat --help"), arguments)
         return _USAGE

@@ -15,7 +15,16 @@ from typing import BinaryIO, Final, cast
 import mixchat.errors
 from mixchat.chat.messages import Message, Piece
 from mixchat.engine import protocol
-from mixchat.engine.events import DeviceInfo, Finished, GenerateEvent, GenerateRequest, Loaded, Loading, LoadRequest
+from mixchat.engine.events import (
+    DeviceInfo,
+    Finished,
+    GenerateEvent,
+    GenerateRequest,
+    Loaded,
+    Loading,
+    LoadRequest,
+    Token,
+)
 from mixchat.errors import BadTemplate, EngineDied, EngineError, MixchatError, PromptTooLong
 
 _READ: Final = 65536
@@ -102,8 +111,9 @@ class WorkerClient:
     def generate(self, request: GenerateRequest) -> Iterator[GenerateEvent]:
         """See Engine."""
         for event in self._ask(protocol.AskGenerate(request), "evaluating the prompt"):
+            if isinstance(event, Token):
+                self._doing = "generating"
             yield event  # type: ignore[misc]  # the worker answers a generate request with these only
-            self._doing = "generating"
 
     def probe(self, path: str, *, extra_buffers: bool) -> tuple[float, ...]:
         """Logits of the self test's tiny model, written to `path` when it is not there."""

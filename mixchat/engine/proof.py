@@ -6,7 +6,6 @@ that they live without them; refuses to know how the answer is kept.
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import math
 import tempfile
 from collections.abc import Callable
@@ -29,11 +28,12 @@ def build_identity() -> str:
     Raises:
         EngineError: It is not installed.
     """
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or not spec.submodule_search_locations:
-        raise EngineError("llama-cpp-python is not installed.", "pip install llama-cpp-python")
-    digest = hashlib.sha256(importlib.metadata.version("llama-cpp-python").encode())
-    for library in sorted(Path(spec.submodule_search_locations[0], "lib").iterdir()):
+    try:
+        package = importlib.metadata.distribution("llama-cpp-python")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise EngineError("llama-cpp-python is not installed.", "pip install llama-cpp-python") from error
+    digest = hashlib.sha256(package.version.encode())
+    for library in sorted(Path(str(package.locate_file("llama_cpp/lib"))).glob("*")):
         stat = library.stat()
         digest.update(f"{library.name} {stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]

@@ -28,8 +28,8 @@ class AnswerWriter:
             BrokenPipeError: The reader is gone.
         """
         if text:
-            write_text(self._stream, text)
             self._open_line = not text.endswith("\n")
+            write_text(self._stream, text)
 
     def end(self) -> None:
         """End the line if the answer did not; an empty answer stays empty. Errors as in `write`."""

@@ -6,6 +6,7 @@ Knows that a pipe takes UTF-8 unchanged and a terminal cleaned text in its own e
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import StringIO
 from typing import TYPE_CHECKING, TextIO
 
 from mixchat.errors import OutputError
@@ -34,9 +35,9 @@ def print_out(stream: TextIO, environ: Mapping[str, str], renderable: "Renderabl
         BrokenPipeError: The reader is gone.
     """
     console = make_console(stream, environ)
-    with console.capture() as captured:
-        console.print(renderable)
-    put(stream, "".join(line.rstrip() + "\n" for line in captured.get().split("\n")[:-1]))
+    console.file = drawn = StringIO()
+    console.print(renderable)
+    put(stream, "".join(line.rstrip() + "\n" for line in drawn.getvalue().split("\n")[:-1]))
 
 
 def put(stream: TextIO, text: str) -> None:
@@ -56,14 +57,14 @@ def _translated(stream: TextIO) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as exc:
-        _discard(stream)
+        discard(stream)
         reason = exc.strerror or str(exc)
         raise OutputError(
             f"The output could not be written: {reason}.", "Free space, or write it somewhere else."
         ) from exc
 
 
-def _discard(stream: TextIO) -> None:
+def discard(stream: TextIO) -> None:
     """Let what is still buffered go nowhere: Python would try again at its end, and exit with 120."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -75,6 +75,7 @@ class _Chat:
         self._name = name
         self._interactive = is_terminal(terminal.stdin)
         self._draft = ""
+        self._heard = False
         self._answered = False
 
     def open(self) -> None:
@@ -124,13 +125,15 @@ class _Chat:
         if self._answered and not is_terminal(stdout):
             write_text(stdout, "\n")
         self._draft = text
+        self._heard = False
         reason = self._stoppable(lambda: self._answer(text))
-        self._draft = ""
+        if reason is not None or self._heard:
+            self._draft = ""
         self._answered = True
         if reason in {"interrupted", None}:
             self._mark("[interrupted]")
         elif reason == "length":
-            self._mark("[cut off: no room for more tokens]")
+            self._mark("[cut off: the limit of tokens is reached]")
         if is_terminal(stdout):
             write_text(stdout, "\n")
 
@@ -141,13 +144,14 @@ class _Chat:
             opened = opened or isinstance(event, Opened)
         return opened
 
-    def _answer(self, text: str) -> FinishReason:
-        """Stream the answer; an iterator that ends without Finished was interrupted."""
-        reason: FinishReason = "interrupted"
+    def _answer(self, text: str) -> FinishReason | None:
+        """Stream the answer; None when it ended before it began: the model's loading was interrupted."""
+        reason: FinishReason | None = None
         with AnswerWriter(self._terminal.stdout) as writer:
             for event in self._shown(self._talk.say(text)):
                 match event:
                     case Token(piece):
+                        self._heard = True
                         writer.write(piece)
                     case Finished():
                         reason = event.reason

@@ -36,6 +36,7 @@ def _quoted(args: tuple[str, ...]) -> str:
         ("list >&-", 12),
         ("list --json >/dev/full", 12),
         ("--version >/dev/full", 12),
+        ("--help >/dev/full", 12),
         ("ask -m demo </dev/null", 2),
         ("ask -m demo <&-", 2),
     ],

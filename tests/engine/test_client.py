@@ -111,7 +111,7 @@ def test_a_worker_killed_while_it_decodes_is_named(
 def test_a_worker_killed_while_it_prefills_is_named(client: WorkerClient, demo_model: Path) -> None:
     list(client.load(LoadRequest(str(demo_model), context=4096, threads=2)))
     prompt = (chatml(client, "words") * 500)[:3000]
-    with pytest.raises(EngineDied, match="killed by SIGSEGV while"):
+    with pytest.raises(EngineDied, match="killed by SIGSEGV while evaluating the prompt"):
         for event in client.generate(GenerateRequest(prompt, GREEDY, 5)):
             if isinstance(event, Prefilling) and event.done:
                 _kill(client, signal.SIGSEGV)

@@ -1,5 +1,6 @@
 """The build proves itself, and one that fails with repacked weights is run without them."""
 
+import importlib.metadata
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -80,15 +81,25 @@ def test_odd_logits_are_no_proof(extra: tuple[float, float], places: Places, mon
 def test_the_identity_changes_with_the_libraries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = build_identity()
     assert before == build_identity()
-    package = tmp_path / "llama_cpp"
-    (package / "lib").mkdir(parents=True)
-    (package / "__init__.py").write_text("raise SystemExit")
-    (package / "lib" / "libllama.so").write_bytes(b"x")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "llama_cpp" / "lib").mkdir(parents=True)
+    (tmp_path / "llama_cpp" / "lib" / "libllama.so").write_bytes(b"x")
+    package = importlib.metadata.distribution("llama-cpp-python")
+    monkeypatch.setattr(type(package), "locate_file", lambda _self, path: tmp_path / path)
     assert build_identity() != before
 
 
+def test_a_folder_of_that_name_in_the_current_folder_is_not_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = build_identity()
+    (tmp_path / "llama_cpp").mkdir()
+    (tmp_path / "llama_cpp" / "__init__.py").write_text("raise SystemExit")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert build_identity() == before
+
+
 def test_a_missing_package_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.distribution", missing)
     with pytest.raises(EngineError, match="not installed"):
         build_identity()

@@ -93,7 +93,7 @@ def test_an_unanswered_text_comes_back(monkeypatch: pytest.MonkeyPatch, error: E
 
 @pytest.mark.parametrize(
     ("reason", "mark"),
-    [("stop", ""), ("interrupted", "[interrupted]\n"), ("length", "[cut off: no room for more tokens]\n")],
+    [("stop", ""), ("interrupted", "[interrupted]\n"), ("length", "[cut off: the limit of tokens is reached]\n")],
 )
 def test_how_an_answer_ended(monkeypatch: pytest.MonkeyPatch, reason: FinishReason, mark: str) -> None:
     end = Finished(reason, Usage(1, 0, 1), Timings())
@@ -143,6 +143,12 @@ def test_loading_is_interrupted_and_goes_on_with_the_first_message(monkeypatch: 
     slow = (Notice("Wait."), Notice("Wait more."), opened())
     assert chat(monkeypatch, Pressing(opening=slow), Person())[1].endswith(UNLOADED)
     assert chat(monkeypatch, Pressing(opening=slow, deaf=True), Person())[1] == "Wait.\nWait more.\n" + UNLOADED
+
+
+def test_a_text_whose_loading_was_interrupted_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    person = Person("first", "second")
+    chat(monkeypatch, ScriptedTalk((Notice("Loading stopped."),), words("Hello"), opening=OPENING), person)
+    assert person.drafts == ["", "first", ""]
 
 
 def test_an_engine_that_dies_while_loading_keeps_the_chat(monkeypatch: pytest.MonkeyPatch) -> None:
