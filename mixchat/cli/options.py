@@ -49,7 +49,9 @@ class RunOptions:
     ctx: Annotated[int | None, typer.Option(help="Context in tokens; by default 8192, or the model's own.")] = None
     kv_type: Annotated[str | None, typer.Option(metavar="f16|q8_0|q4_0", help="Type of the KV cache.")] = None
     device: Annotated[str | None, typer.Option(metavar="auto|cpu", help="Where to run.")] = None
-    threads: Annotated[int | None, typer.Option(help="CPU threads; by default one for each core.")] = None
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; by default one for each core, fewer while others need one.")
+    ] = None
     ubatch: Annotated[int | None, typer.Option(help="Tokens of one prefill batch.")] = None
     load_mode: Annotated[
         str | None, typer.Option(metavar="auto|mmap|copy|mlock", help="How weights come into memory.")

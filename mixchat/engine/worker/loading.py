@@ -36,6 +36,7 @@ class Model:
         context: llama_context pointer; None when only the vocabulary is loaded.
         n_ctx: Tokens that fit the KV cache; 0 without a context.
         n_batch: Tokens of one batch.
+        threads: Compute threads that were asked for.
     """
 
     handle: Any
@@ -43,6 +44,7 @@ class Model:
     context: Any
     n_ctx: int
     n_batch: int
+    threads: int
 
     def free(self) -> None:
         """Give back all its memory."""
@@ -65,7 +67,7 @@ def load(request: LoadRequest, abort: AbortFlag, log: Log, on_event: Callable[[L
     if request.read_ahead and not read_ahead(Path(request.path), progress):
         raise LoadCancelled
     handle = _load_weights(request, abort, log, progress)
-    model = Model(handle, llama.llama_model_get_vocab(handle), None, 0, 0)
+    model = Model(handle, llama.llama_model_get_vocab(handle), None, 0, 0, request.threads)
     if not request.vocab_only:
         _add_context(model, request, abort, log)
     on_event(Loaded(model.n_ctx, log.buffers(), (time.monotonic() - started) * 1000))

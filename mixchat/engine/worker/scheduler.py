@@ -5,6 +5,7 @@ decoding sequence, then prompt tokens of prefilling ones while the batch has roo
 sequence has nothing left to evaluate. Today one sequence exists at a time; the step does not depend on it.
 """
 
+import time
 from collections.abc import Callable
 from threading import Lock
 from typing import Any, Final
@@ -14,6 +15,7 @@ from mixchat.engine.worker.bindings import AbortFlag, llama
 from mixchat.engine.worker.loading import Model
 from mixchat.engine.worker.log import Log
 from mixchat.engine.worker.sequence import Sequence
+from mixchat.engine.worker.threads import ThreadGovernor
 from mixchat.engine.worker.vocabulary import Vocabulary
 from mixchat.errors import EngineError, PromptTooLong
 
@@ -55,6 +57,7 @@ class Scheduler:
         self._batch: Any = llama.llama_batch_init(model.n_batch, 0, 1)
         self._evaluated: dict[int, list[int]] = {0: []}
         self._active: list[Sequence] = []
+        self._governor = ThreadGovernor(model.threads, self._set_threads)
 
     @property
     def busy(self) -> bool:
@@ -101,8 +104,10 @@ class Scheduler:
         """Evaluate one batch and sample from it."""
         self._batch.n_tokens = 0
         parts = [(sequence, self._add(sequence)) for sequence in sorted(self._active, key=lambda each: each.prefilling)]
+        started = time.monotonic()
         code = llama.llama_decode(self._model.context, self._batch)
         if code == 0:
+            self._adapt(time.monotonic() - started)
             end = 0
             for sequence, count in parts:
                 end += count
@@ -112,6 +117,16 @@ class Scheduler:
             self._cut(slot, len(self._evaluated[slot]))
         if code != _ABORTED:
             self._fail(code)
+
+    def _adapt(self, seconds: float) -> None:
+        """Let the thread count follow the machine, unless an answer must be the same on every run."""
+        if any(sequence.reproducible for sequence in self._active):
+            self._governor.reset()
+        elif not any(sequence.prefilling for sequence in self._active):
+            self._governor.decoded(seconds)
+
+    def _set_threads(self, count: int) -> None:
+        llama.llama_set_n_threads(self._model.context, count, self._model.threads)
 
     def _add(self, sequence: Sequence) -> int:
         """Put as many of a sequence's pending tokens into the batch as fit; returns how many."""

@@ -21,6 +21,7 @@ class Sequence:
         slot: llama.cpp's sequence id.
         pending: Tokens that wait to be evaluated: the rest of the prompt, or the last sampled token.
         prefilling: No token was sampled yet.
+        reproducible: The same request is to give the same text: greedy, or with a seed.
     """
 
     def __init__(self, request_id: int, request: GenerateRequest, cached: int, vocabulary: Vocabulary) -> None:
@@ -30,6 +31,7 @@ class Sequence:
         self.prefilling = True
         self.total = len(request.tokens)
         self.cached = cached
+        self.reproducible = request.sampling.temperature == 0 or request.sampling.seed is not None
         self._vocabulary = vocabulary
         self._max_tokens = request.max_tokens
         self._sampler = Sampler(request.sampling, vocabulary.size, request.tokens)
