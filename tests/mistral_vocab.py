@@ -18,6 +18,28 @@ if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
 
 
+_TINY = {
+    "block_count": 1,
+    "context_length": 4096,
+    "embedding_length": 64,
+    "feed_forward_length": 64,
+    "attention.head_count": 2,
+    "attention.head_count_kv": 2,
+    "rope.dimension_count": 32,
+    "expert_count": 8,
+    "expert_used_count": 2,
+    "vocab_size": 32000,
+}
+# In short what files of that time carry: it refuses a system message.
+_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ '[INST] ' + message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant' %}"
+    "{{ message['content'] + eos_token }}{% else %}"
+    "{{ raise_exception('Only user and assistant roles are supported!') }}"
+    "{% endif %}{% endfor %}"
+)
+
+
 def tokenizer_path() -> Path:
     """Where mistral-common keeps the SentencePiece model of Mixtral 8x7B."""
     spec = find_spec("mistral_common")
@@ -42,6 +64,37 @@ def write_vocab(path: Path, add_space_prefix: bool | None = True) -> Path:
         writer.add_add_space_prefix(add_space_prefix)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
+    writer.close()
+    return path
+
+
+def write_tiny_mixtral(path: Path) -> Path:
+    """Write a model of one layer with Mixtral's vocabulary, layout and published template, and random weights."""
+    import numpy as np
+    from gguf import GGUFWriter
+
+    writer = GGUFWriter(path, "llama")
+    for key, value in _TINY.items():
+        writer.add_uint32(f"llama.{key}", value)
+    writer.add_layer_norm_rms_eps(1e-5)
+    _add_tokens(writer)
+    writer.add_chat_template(_TEMPLATE)
+    random = np.random.default_rng(0)
+    width, wide, words = _TINY["embedding_length"], _TINY["feed_forward_length"], _TINY["vocab_size"]
+    shapes = {
+        **{f"{name}.weight": (words, width) for name in ("token_embd", "output")},
+        **{f"blk.0.attn_{name}.weight": (width, width) for name in ("q", "k", "v", "output")},
+        "blk.0.ffn_gate_inp.weight": (8, width),
+        **{f"blk.0.ffn_{name}_exps.weight": (8, wide, width) for name in ("gate", "up")},
+        "blk.0.ffn_down_exps.weight": (8, width, wide),
+    }
+    for name, shape in shapes.items():
+        writer.add_tensor(name, random.normal(0, 0.05, shape).astype(np.float32))
+    for name in ("output_norm.weight", "blk.0.attn_norm.weight", "blk.0.ffn_norm.weight"):
+        writer.add_tensor(name, np.ones(width, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
     writer.close()
     return path
 
