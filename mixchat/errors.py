@@ -127,12 +127,14 @@ class PromptTooLong(MixchatError):
     Attributes:
         tokens: Length of the prompt.
         room: Tokens that the context has for it.
+        about: The length is an estimate from a part of the prompt.
     """
 
     exit_code = 7
 
-    def __init__(self, tokens: int, room: int, hint: str) -> None:
-        super().__init__(f"The prompt has {tokens} tokens and the context has room for {room}.", hint)
+    def __init__(self, tokens: int, room: int, hint: str, *, about: bool = False) -> None:
+        count = f"about {tokens}" if about else str(tokens)
+        super().__init__(f"The prompt has {count} tokens and the context has room for {room}.", hint)
         self.tokens = tokens
         self.room = room
 

@@ -6,6 +6,7 @@ know streams and formats.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mixchat.app.answering import answer, check_room
 from mixchat.app.events import ChatEvent, Making, Notice, Opened
@@ -13,11 +14,15 @@ from mixchat.app.house import House
 from mixchat.app.opening import open_model
 from mixchat.app.prompt import Prompt, build
 from mixchat.app.source import Format, Source, loadable, locate, located, prompt_format
-from mixchat.chat.messages import Message
+from mixchat.chat.messages import Message, Text
 from mixchat.chat.stops import StopScanner
 from mixchat.engine.events import LoadRequest
+from mixchat.errors import PromptTooLong
 from mixchat.plan.memory import default_context, round_context
 from mixchat.store.settings import Settings
+
+_SAMPLE: Final = 32
+"""Characters of a text that are tokenized for an estimate, for each token of context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ def _ask(house: House, source: Source, settings: Settings, question: Question) -
     StopScanner(question.stop)  # refuses an empty one before the weights are read
     context = _context(source, settings)
     if _may_exceed(question.messages, context):
+        _check_sample(house, source, question.messages, context)
         prompt = _from_vocabulary(house, source, form, question.messages)
         check_room(len(prompt.tokens), context, source.model.context_length)
     opened = False
@@ -101,9 +107,25 @@ def _may_exceed(messages: Sequence[Message], context: int) -> bool:
     return sum(len(message.text.encode()) + 64 for message in messages) > context
 
 
+def _check_sample(house: House, source: Source, messages: Sequence[Message], context: int) -> None:
+    """Refuse a text so long that a part of it exceeds the context, without tokenizing all of it."""
+    text = max((message.text for message in messages), key=len)
+    sample = text[: _SAMPLE * context]
+    if len(sample) == len(text):
+        return
+    _load_vocabulary(house, source)
+    ((*ids,),) = house.engine.tokenize((Text(sample),), prompt=True)
+    if len(ids) >= context:
+        estimate = len(ids) * len(text) // len(sample)
+        raise PromptTooLong(estimate, context - 1, "Shorten the prompt or the piped text.", about=True)
+
+
 def _from_vocabulary(house: House, source: Source, form: Format, messages: Sequence[Message]) -> Prompt:
     """Build a prompt with the model's tokenizer alone."""
-    request = LoadRequest(str(source.path), vocab_only=True, read_ahead=False)
-    for _event in house.engine.load(request):
-        pass
+    _load_vocabulary(house, source)
     return build(house.engine, form, messages, {})
+
+
+def _load_vocabulary(house: House, source: Source) -> None:
+    for _event in house.engine.load(LoadRequest(str(source.path), vocab_only=True, read_ahead=False)):
+        pass

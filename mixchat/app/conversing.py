@@ -75,6 +75,9 @@ class Conversation:
         if self._opened is None or self._form is None:
             return
         try:
+            if not self._house.engine.alive():
+                yield Notice("The engine has died since the last answer; it is started again.")
+                yield from self.open()
             yield from self._answer(self._opened, self._form, text)
         except EngineDied:
             self._opened = None

@@ -10,6 +10,8 @@ from mixchat.app.house import House
 from mixchat.app.source import Source, loadable
 from mixchat.engine import platform
 from mixchat.engine.events import DeviceInfo, Loaded, LoadRequest
+from mixchat.gguf.model import MoeModel
+from mixchat.plan.memory import CONTEXT_STEP
 from mixchat.plan.place import place
 from mixchat.plan.values import Device, Machine, Plan, Wishes
 from mixchat.store.settings import Settings
@@ -37,6 +39,7 @@ def open_model(house: House, source: Source, settings: Settings, *, force: bool 
         )
     machine = Machine(tuple(_device(info) for info in house.engine.devices()), platform.ram_available())
     plan = place(source.model, machine, _wishes(settings, force=force))
+    yield from (Notice(text) for text in _about_context(settings.value("ctx"), plan, source.model))
     request = load_request(source, plan, settings, extra_buffers=proof.extra_buffers)
     for event in house.engine.load(request):
         yield Opened(source.name, source.model, plan, event) if isinstance(event, Loaded) else event
@@ -58,6 +61,14 @@ def load_request(source: Source, plan: Plan, settings: Settings, *, extra_buffer
         extra_buffers=plan.extra_buffers and extra_buffers,
         read_ahead=load_mode != "copy" and not plan.gpu and fits_cache,
     )
+
+
+def _about_context(asked: int | None, plan: Plan, model: MoeModel) -> Iterator[str]:
+    """What a person who asked for a context should know about the one that it became."""
+    if asked is not None and asked != plan.context:
+        yield f"--ctx {asked} becomes {plan.context}: llama.cpp takes multiples of {CONTEXT_STEP}."
+    if asked is not None and asked > model.context_length:
+        yield f"The model was trained for {model.context_length} tokens of context; answers may get worse past those."
 
 
 def _device(info: DeviceInfo) -> Device:

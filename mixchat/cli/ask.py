@@ -29,8 +29,10 @@ class AskOptions:
         Path | None,
         typer.Option(metavar="FILE", help='A whole conversation as JSON: [{"role", "content"}, ...]; - is stdin.'),
     ] = None
-    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Ignore piped text.")] = False
-    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End the answer there; repeatable.")] = None
+    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Do not read stdin; for `while read` loops.")] = False
+    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End the answer before TEXT; repeatable.")] = (
+        None
+    )
     format: Annotated[str, typer.Option(metavar="text|json", help="What stdout gets.")] = "text"
     stats: Annotated[bool, typer.Option("--stats", help="Times and token counts, one line on stderr.")] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the exact prompt; load no weights.")] = False
@@ -106,18 +108,18 @@ def _answer(house: "House", settings: "Settings", question: "Question", asked: A
         if asked.format == "json":
             _write_json(events, asked)
         else:
-            _write_text(events, asked)
+            _write_text(events, asked, quiet=quiet)
     if presses.count:
         give_up()
     return 0
 
 
-def _write_text(events: "Iterator[ChatEvent]", asked: AskOptions) -> None:
+def _write_text(events: "Iterator[ChatEvent]", asked: AskOptions, *, quiet: bool) -> None:
     from mixchat.app.events import Opened
     from mixchat.engine.events import Finished, Token
     from mixchat.ui.answer import AnswerWriter
     from mixchat.ui.console import write_line
-    from mixchat.ui.stats import stats_line
+    from mixchat.ui.stats import cut_line, stats_line
 
     opened: Opened | None = None
     with AnswerWriter(sys.stdout) as writer:
@@ -127,9 +129,12 @@ def _write_text(events: "Iterator[ChatEvent]", asked: AskOptions) -> None:
                     opened = event
                 case Token(text):
                     writer.write(text)
-                case Finished() if asked.stats and opened is not None:
+                case Finished() if opened is not None:
                     writer.end()
-                    write_line(sys.stderr, stats_line(event, opened.loaded))
+                    if not quiet and (cut := cut_line(event, opened.loaded)):
+                        write_line(sys.stderr, cut)
+                    if asked.stats:
+                        write_line(sys.stderr, stats_line(event, opened.loaded))
 
 
 def _write_json(events: "Iterator[ChatEvent]", asked: AskOptions) -> None:

@@ -80,7 +80,8 @@ def run(arguments: Sequence[str]) -> int:
         _show(OutputError("The output could not be written: the disk is full.", "Free space."), arguments)
         return OutputError.exit_code
     except typer.TyperException as error:
-        _show(UsageError(_sentence(error), "mixchat --help"), arguments)
+        names = [name for name in arguments[:1] if name in {command.name for command in app.registered_commands}]
+        _show(UsageError(_sentence(error), " ".join(["mixchat", *names, "--help"])), arguments)
         return _USAGE
     return code if isinstance(code, int) else 0
 

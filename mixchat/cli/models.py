@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         as_json: Json = False,
         options: OutputOptions,
     ) -> int:
-        """Show what a model's file says: layout, experts, quantization, where its bytes go."""
+        """Show what a model's file says and where its bytes are."""
         from mixchat.app.catalogue import show_model
         from mixchat.cli.facts import json_text, source_facts
         from mixchat.cli.wiring import open_house

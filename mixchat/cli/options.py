@@ -33,26 +33,46 @@ class RunOptions:
 
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="MODEL", help="Which model: demo, a path to a .gguf, or a known name."),
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="A known name such as demo, or a path to a .gguf; by default mixtral.",
+        ),
     ] = None
     system: Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")] = None
     system_file: Annotated[
         Path | None, typer.Option("--system-file", "-S", metavar="FILE", help="System prompt from a file.")
     ] = None
-    temperature: Annotated[float | None, typer.Option(help="Randomness; 0 always takes the likeliest token.")] = None
-    top_p: Annotated[float | None, typer.Option(help="Nucleus sampling; 1 is off.")] = None
-    top_k: Annotated[int | None, typer.Option(help="Only the K likeliest tokens; 0 is off.")] = None
-    min_p: Annotated[float | None, typer.Option(help="Only tokens this likely, relative to the best.")] = None
-    repeat_penalty: Annotated[float | None, typer.Option(help="Over the last 64 tokens; 1 is off.")] = None
+    temperature: Annotated[
+        float | None, typer.Option(help="Randomness, 0 to 5; 0 takes the likeliest token. By default 0.7.")
+    ] = None
+    top_p: Annotated[
+        float | None, typer.Option(help="Only the likeliest tokens that add up to this; 1 is off. By default 0.95.")
+    ] = None
+    top_k: Annotated[int | None, typer.Option(help="Only the K likeliest tokens; 0 is off. By default 40.")] = None
+    min_p: Annotated[
+        float | None, typer.Option(help="Only tokens this likely, relative to the best; 0 is off. By default 0.05.")
+    ] = None
+    repeat_penalty: Annotated[
+        float | None, typer.Option(help="Makes the last 64 tokens less likely to come again; 1, the default, is off.")
+    ] = None
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same text on one machine.")] = None
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer, in tokens; by default the context is the limit.")
+    ] = None
     ctx: Annotated[int | None, typer.Option(help="Context in tokens; by default 8192, or the model's own.")] = None
-    kv_type: Annotated[str | None, typer.Option(metavar="f16|q8_0|q4_0", help="Type of the KV cache.")] = None
-    device: Annotated[str | None, typer.Option(metavar="auto|cpu", help="Where to run.")] = None
+    kv_type: Annotated[
+        str | None, typer.Option(metavar="f16|q8_0|q4_0", help="Type of the KV cache; by default f16.")
+    ] = None
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="auto|cpu", help="Where to run; auto takes a GPU if this build of llama.cpp has one."),
+    ] = None
     threads: Annotated[
         int | None, typer.Option(help="CPU threads; by default one for each core, fewer while others need one.")
     ] = None
-    ubatch: Annotated[int | None, typer.Option(help="Tokens of one prefill batch.")] = None
+    ubatch: Annotated[int | None, typer.Option(help="Tokens of one prefill batch; by default 512.")] = None
     load_mode: Annotated[
         str | None, typer.Option(metavar="auto|mmap|copy|mlock", help="How weights come into memory.")
     ] = None

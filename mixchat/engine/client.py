@@ -121,6 +121,12 @@ class WorkerClient:
         assert isinstance(answer, protocol.Probed)  # noqa: S101 - the protocol's promise
         return answer.logits
 
+    def alive(self) -> bool:
+        """See Engine."""
+        if self._process is not None and self._process.poll() is not None:
+            self._end()
+        return self._process is not None
+
     def interrupt(self) -> bool:
         """See Engine."""
         if self._current is None or self._process is None:

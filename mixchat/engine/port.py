@@ -45,6 +45,9 @@ class Engine(Protocol):
             PromptTooLong: The prompt leaves no room for an answer.
         """
 
+    def alive(self) -> bool:
+        """Whether it still runs what was loaded; False before anything was asked."""
+
     def interrupt(self) -> bool:
         """Stop what runs, soon; may be called from a signal handler. False when nothing runs."""
 

@@ -166,7 +166,7 @@ def _need(model: MoeModel, whole: Footprint, machine: Machine) -> str:
 def _remedies(model: MoeModel, machine: Machine, plan: Plan, whole: Footprint) -> tuple[str, ...]:
     """What would make it fit: less context, fewer bytes of weights, or not caring."""
     remedies = []
-    context = _fitting_context(model, machine, plan)
+    context = min(_fitting_context(model, machine, plan), round_context(model.context_length))
     if context:
         remedies.append(f"Give --ctx {context}, which fits.")
     room = machine.ram_available - whole.kv - whole.compute

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixchat.errors import OutputError
+from mixchat.errors import OutputError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,14 @@ class Places:
 
 
 def find_places(environ: Mapping[str, str]) -> Places:
-    """Choose the folders from MIXCHAT_HOME and MIXCHAT_MODELS, else by the platform's custom; creates nothing."""
+    """Choose the folders from MIXCHAT_HOME and MIXCHAT_MODELS, else by the platform's custom; creates nothing.
+
+    Raises:
+        UsageError: One of them is there and no folder.
+    """
     home = environ.get("MIXCHAT_HOME")
+    _check_folder("MIXCHAT_HOME", home)
+    _check_folder("MIXCHAT_MODELS", environ.get("MIXCHAT_MODELS"))
     config, data, cache, state = _under(_absolute(home)) if home else _by_custom()
     models = environ.get("MIXCHAT_MODELS")
     return Places(config, data, cache, state, _absolute(models) if models else data / "models")
@@ -65,6 +71,11 @@ def ensure_private(folder: Path) -> Path:
     except OSError as exc:
         raise _no_folder(folder, exc) from exc
     return folder
+
+
+def _check_folder(variable: str, value: str | None) -> None:
+    if value and (path := _absolute(value)).exists() and not path.is_dir():
+        raise UsageError(f"{variable} is {path}, which is not a folder.", "Set it to a folder, or unset it.")
 
 
 def _under(home: Path) -> tuple[Path, Path, Path, Path]:

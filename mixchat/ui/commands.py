@@ -16,6 +16,7 @@ CommandName = Literal["help", "exit"]
 _MEANING: Mapping[CommandName, str] = {"help": "this list", "exit": "leave the chat"}
 # A path such as /usr/bin is something to say, not a command.
 _COMMAND: Final = re.compile(r"/([A-Za-z]+)\s*")
+_WITH_ARGUMENT: Final = re.compile(r"/([A-Za-z]+)\s.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,15 @@ def parse_line(line: str) -> Say | Command:
     """Tell what to say from what to do.
 
     Raises:
-        UsageError: It is a command that does not exist.
+        UsageError: It is a command that does not exist, or one with an argument that it does not take.
     """
+    names: tuple[CommandName, ...] = get_args(CommandName)
     match = _COMMAND.fullmatch(line)
     if match is None:
+        known = _WITH_ARGUMENT.fullmatch(line)
+        if known is not None and known[1] in names:
+            raise UsageError(f"/{known[1]} takes no argument.", f"Type /{known[1]} alone.")
         return Say(line)
-    names: tuple[CommandName, ...] = get_args(CommandName)
     for name in names:
         if match[1] == name:
             return Command(name)

@@ -54,7 +54,7 @@ def interrupts(first: Callable[[], None], second: Callable[[], None]) -> Iterato
 
 @contextmanager
 def keys_held(terminal: TextIO) -> Iterator[None]:
-    """Show no keys that are typed meanwhile, `^C` included; they wait for the next prompt as they are."""
+    """Show no keys that are typed meanwhile, `^C` included, which throws away none; they wait for the next prompt."""
     try:
         descriptor = terminal.fileno()
         before = termios.tcgetattr(descriptor)
@@ -63,7 +63,7 @@ def keys_held(terminal: TextIO) -> Iterator[None]:
         return
     held = [*before]
     held[0] &= ~termios.ICRNL
-    held[3] &= ~(termios.ECHO | termios.ICANON)
+    held[3] = held[3] & ~(termios.ECHO | termios.ICANON) | termios.NOFLSH
     termios.tcsetattr(descriptor, termios.TCSANOW, held)
     try:
         yield

@@ -3,14 +3,15 @@
 Knows keys, pastes and encodings; refuses to know what a line means. prompt_toolkit is imported for editing only.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from mixchat.chat.inputs import decode_text
 from mixchat.errors import UsageError
 from mixchat.ui.console import Terminal, is_dumb, is_terminal, make_encodable
 from mixchat.ui.interrupts import keys_held
+from mixchat.ui.typeahead import forget, kept
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 PROMPT: Final = ">>> "
 _ENTER: Final = "Enter   send"
-_CONTROLS: Final = "Ctrl-C  stop the answer\nCtrl-D  leave the chat"
+_CONTROLS: Final = "Ctrl-C  stop the answer, or clear the line\nCtrl-D  leave the chat, on an empty line"
 _LINE_LIMIT: Final = 16 * 1024 * 1024
 
 
@@ -82,7 +83,9 @@ class EditedLines:
         self._stdin = stdin
 
     def read(self, draft: str) -> str | None:
-        """The next text, of one line or more."""
+        """The next text, of one line or more; a draft takes the place of what was typed ahead."""
+        if draft:
+            forget(self._session)
         try:
             return self._session.prompt(PROMPT, default=draft)
         except EOFError:
@@ -94,9 +97,11 @@ class EditedLines:
             self._session.app.renderer.reset()
             raise
 
-    def hold(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def hold(self) -> Iterator[None]:
         """Keep what is typed for the next prompt."""
-        return keys_held(self._stdin)
+        with keys_held(self._stdin), kept(self._session):
+            yield
 
 
 def line_source(terminal: Terminal) -> Lines:
@@ -115,7 +120,7 @@ def _session(stdin: TextIO, stdout: TextIO, environ: Mapping[str, str]) -> "Prom
     # Asking a terminal for its cursor position leaves the answer among the keys when it comes late.
     output = Vt100_Output.from_pty(stdout, term=environ.get("TERM"))
     output.enable_cpr = False
-    return PromptSession(key_bindings=key_bindings(), input=create_input(stdin), output=output)
+    return PromptSession(enable_suspend=True, key_bindings=key_bindings(), input=create_input(stdin), output=output)
 
 
 def key_bindings() -> "KeyBindings":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from mixchat.app.events import ChatEvent, Opened, OpenEvent
-from mixchat.engine.events import Finished, FinishReason, Token
+from mixchat.engine.events import Finished, FinishReason, Loaded, Token
 from mixchat.errors import EngineDied, EngineError, MixchatError, OutputError
 from mixchat.ui.answer import AnswerWriter
 from mixchat.ui.commands import Command, Say, help_text, parse_line
@@ -18,6 +18,7 @@ from mixchat.ui.line_input import Lines, line_source
 from mixchat.ui.output import write_text
 from mixchat.ui.progress import E, shown
 from mixchat.ui.sanitize import single_line
+from mixchat.ui.stats import cut_line
 
 T = TypeVar("T")
 
@@ -77,6 +78,7 @@ class _Chat:
         self._draft = ""
         self._heard = False
         self._answered = False
+        self._loaded: Loaded | None = None
 
     def open(self) -> None:
         """Load the model; when that is interrupted or its engine dies, the first message loads it."""
@@ -95,6 +97,8 @@ class _Chat:
     def step(self) -> bool:
         """Read a line and do what it means; False at the end."""
         draft, self._draft = self._draft, ""
+        if draft:
+            self._tell("Your words are back at the prompt; Enter sends them.")
         try:
             line = self._lines.read(draft)
             return line is not None and self._obey(parse_line(line))
@@ -132,8 +136,6 @@ class _Chat:
         self._answered = True
         if reason in {"interrupted", None}:
             self._mark("[interrupted]")
-        elif reason == "length":
-            self._mark("[cut off: the limit of tokens is reached]")
         if is_terminal(stdout):
             write_text(stdout, "\n")
 
@@ -141,7 +143,8 @@ class _Chat:
         """Load the model; False when that was interrupted."""
         opened = False
         for event in self._shown(self._talk.open()):
-            opened = opened or isinstance(event, Opened)
+            if isinstance(event, Opened):
+                opened, self._loaded = True, event.loaded
         return opened
 
     def _answer(self, text: str) -> FinishReason | None:
@@ -153,8 +156,13 @@ class _Chat:
                     case Token(piece):
                         self._heard = True
                         writer.write(piece)
+                    case Opened():
+                        self._loaded = event.loaded
                     case Finished():
                         reason = event.reason
+                        writer.end()
+                        if self._loaded is not None and (cut := cut_line(event, self._loaded)):
+                            self._mark(cut)
         return reason
 
     def _stoppable(self, work: Callable[[], T]) -> T | None:

@@ -21,6 +21,16 @@ def stats_line(finished: Finished, loaded: Loaded) -> str:
     return " | ".join(parts)
 
 
+def cut_line(finished: Finished, loaded: Loaded) -> str:
+    """Why an answer ends in the middle; empty when it does not."""
+    if finished.reason != "length":
+        return ""
+    usage = finished.usage
+    if usage.prompt_tokens + usage.completion_tokens >= loaded.context:
+        return f"[cut off: the context of {loaded.context} tokens is full; --ctx gives more]"
+    return f"[cut off: --max-tokens {usage.completion_tokens} is reached]"
+
+
 def format_speed(per_second: float) -> str:
     """Tokens per second such as `7.4 t/s` or `250 t/s`."""
     return f"{per_second:.1f} t/s" if per_second < _EXACT_BELOW else f"{per_second:.0f} t/s"

@@ -7,7 +7,7 @@ import mixchat.app.source
 from mixchat.app.answering import check_room, sampling_of
 from mixchat.app.asking import Question, ask, rehearse
 from mixchat.app.events import Making, Notice, Opened
-from mixchat.chat.messages import Message
+from mixchat.chat.messages import Message, Text
 from mixchat.engine.events import Finished, GenerateRequest, Loading, LoadRequest, Prefilling, Sampling, Token, Usage
 from mixchat.errors import BadModel, EngineDied, NotFound, PromptTooLong, UsageError
 from mixchat.gguf.values import ValueType
@@ -81,6 +81,16 @@ def test_a_prompt_that_is_too_long_is_found_before_weights_are_loaded(
     assert engine.generations == []
     assert (refused.value.tokens, refused.value.room) == (1002, 511)
     assert "Shorten" in refused.value.hint
+
+
+def test_an_endless_prompt_is_estimated_from_a_part(
+    make_house: MakeHouse, settings: MakeSettings, model_file: Path
+) -> None:
+    engine = FakeEngine("Hi")
+    with pytest.raises(PromptTooLong, match="about 1000000 tokens") as refused:
+        list(ask(make_house(engine), settings(), question(model_file, (Message("user", "x" * 1_000_000),))))
+    assert max(len(piece.text) for pieces in engine.tokenized for piece in pieces if isinstance(piece, Text)) < 20_000
+    assert refused.value.tokens == 1_000_000
 
 
 def test_a_long_text_of_few_tokens_is_answered(make_house: MakeHouse, settings: MakeSettings, model_file: Path) -> None:

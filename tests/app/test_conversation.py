@@ -90,6 +90,18 @@ def test_a_dead_engine_keeps_the_transcript_and_starts_again(step: str, start: S
     assert len(engine.loads) == 2
 
 
+def test_an_engine_that_died_between_two_turns_is_started_again_with_a_notice(start: Start) -> None:
+    engine = FakeEngine("Hi", "Fine")
+    talk = start(engine)
+    list(talk.say("Hello"))
+    engine.close()
+    events = list(talk.say("How are you?"))
+    assert isinstance(events[0], Notice)
+    assert "started again" in events[0].text
+    assert any(isinstance(event, Opened) for event in events)
+    assert turns(talk) == (Turn("Hello", "Hi"), Turn("How are you?", "Fine"))
+
+
 @pytest.mark.parametrize("step", ["devices", "load"])
 def test_an_engine_that_dies_while_it_loads_can_be_tried_again(step: str, start: Start) -> None:
     engine = FakeEngine("Hi", dies_at=step)

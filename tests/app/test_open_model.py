@@ -92,9 +92,18 @@ def test_flags_reach_the_load(make_house: MakeHouse, settings: MakeSettings, mod
     engine = FakeEngine()
     house = make_house(engine)
     wishes = settings(ctx=300, kv_type="q8_0", ubatch=64, threads=3)
-    list(open_model(house, located(house, str(model_file)), wishes))
+    events = list(open_model(house, located(house, str(model_file)), wishes))
+    assert [event.text for event in events if isinstance(event, Notice)] == [
+        "--ctx 300 becomes 512: llama.cpp takes multiples of 256."
+    ]
     (request,) = engine.loads
     assert (request.context, request.kv_type, request.ubatch, request.threads) == (512, "q8_0", 64, 3)
+
+
+def test_a_context_beyond_the_training_is_told(make_house: MakeHouse, settings: MakeSettings, model_file: Path) -> None:
+    house = make_house(FakeEngine())
+    events = list(open_model(house, located(house, str(model_file)), settings(ctx=1024)))
+    assert any(isinstance(event, Notice) and "trained for 512 tokens" in event.text for event in events)
 
 
 @pytest.mark.parametrize("new", [True, False])

@@ -57,7 +57,8 @@ def test_a_limit_and_the_stats(mixchat: Command) -> None:
 
 def test_the_stats_are_one_line_behind_the_text(mixchat: Command) -> None:
     result = ask(mixchat, "Hi", "--max-tokens", "3", "--stats")
-    assert (result.code, len(result.errors), result.stdout.count(b"\n")) == (0, 1, 1)
+    assert (result.code, len(result.errors), result.stdout.count(b"\n")) == (0, 2, 1)
+    assert result.errors[0] == "[cut off: --max-tokens 3 is reached]"
 
 
 def test_a_stop_text_ends_the_answer_and_is_not_part_of_it(mixchat: Command) -> None:

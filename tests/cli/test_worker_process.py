@@ -100,7 +100,7 @@ def test_a_package_in_the_current_folder_is_not_imported(mixchat: Command, tmp_p
     script = Path(sys.executable).with_name("mixchat")
     if not script.exists():
         pytest.skip("the command is not installed beside Python")
-    result = mixchat.shell(f"cd '{tmp_path}' && '{script}' ask -m demo hi --max-tokens 2")
+    result = mixchat.shell(f"cd '{tmp_path}' && '{script}' ask -m demo hi --max-tokens 2 --quiet")
     assert (result.code, result.stderr) == (0, b"")
 
 

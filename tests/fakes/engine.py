@@ -108,6 +108,9 @@ class FakeEngine:
         reason = "interrupted" if self._stopped else "length" if len(said) == request.max_tokens else "stop"
         yield Finished(reason, Usage(total, cached, len(said)), Timings(ttft_ms=1.0))  # type: ignore[arg-type]
 
+    def alive(self) -> bool:
+        return self._model is not None
+
     def interrupt(self) -> bool:
         self._stopped = True
         return self._running

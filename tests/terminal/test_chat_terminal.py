@@ -111,6 +111,22 @@ def test_a_crash_gives_the_text_back(start: Start) -> None:
     assert_sane(screen, 0)
 
 
+def test_a_large_paste_during_an_answer_does_not_deafen_it_and_stays_one_message(start: Start) -> None:
+    screen = start("long")
+    screen.wait_for_last(">>>")
+    screen.type("count\r")
+    screen.wait_for("w9 ")
+    screen.type("\x1b[200~" + "rm -r nothing\r" * 1000 + "\x1b[201~")
+    screen.type(CTRL_C)
+    screen.wait_for("[interrupted]")
+    screen.wait_for("rm -r nothing")
+    screen.type("\r")
+    screen.wait_for("Still here.")
+    screen.wait_for_last(">>>")
+    screen.type(CTRL_D)
+    assert_sane(screen, 0)
+
+
 def test_keys_typed_during_an_answer_wait_for_the_prompt(start: Start) -> None:
     screen = start("plain", PAUSE="0.2")
     screen.wait_for_last(">>>")

@@ -87,13 +87,18 @@ def test_an_unanswered_text_comes_back(monkeypatch: pytest.MonkeyPatch, error: E
     person = Person("a\nlong text", "a\nlong text", "/exit")
     out, err = chat(monkeypatch, talk, person)
     assert out == "Hel\nHello \n\n"
-    assert err == READY + f"mixchat: {error.message}\n  -> {error.hint}\n"
+    back = "Your words are back at the prompt; Enter sends them.\n"
+    assert err == READY + f"mixchat: {error.message}\n  -> {error.hint}\n" + back
     assert person.drafts == ["", "a\nlong text", ""]
 
 
 @pytest.mark.parametrize(
     ("reason", "mark"),
-    [("stop", ""), ("interrupted", "[interrupted]\n"), ("length", "[cut off: the limit of tokens is reached]\n")],
+    [
+        ("stop", ""),
+        ("interrupted", "[interrupted]\n"),
+        ("length", "[cut off: --max-tokens 1 is reached]\n"),
+    ],
 )
 def test_how_an_answer_ended(monkeypatch: pytest.MonkeyPatch, reason: FinishReason, mark: str) -> None:
     end = Finished(reason, Usage(1, 0, 1), Timings())

@@ -12,8 +12,9 @@ from mixchat.ui.commands import Command, Say, help_text, parse_line
         ("/help", Command("help")),
         ("/exit \n", Command("exit")),
         (" /exit", Say(" /exit")),
-        ("/exit now", Say("/exit now")),
         ("/usr/bin", Say("/usr/bin")),
+        ("/etc/passwd is what?", Say("/etc/passwd is what?")),
+        ("/quit smoking?", Say("/quit smoking?")),
         ("/", Say("/")),
         ("a\n/exit", Say("a\n/exit")),
     ],
@@ -28,6 +29,7 @@ def test_commands_and_what_is_said(line: str, meant: Say | Command) -> None:
         ("/hlep", "There is no command /hlep.", "Did you mean /help?"),
         ("/EXIT", "There is no command /EXIT.", "Did you mean /exit?"),
         ("/zzz", "There is no command /zzz.", "/help lists them."),
+        ("/exit now", "/exit takes no argument.", "Type /exit alone."),
     ],
 )
 def test_an_unknown_command_names_the_nearest(line: str, message: str, hint: str) -> None:

@@ -18,8 +18,21 @@ def edited(keys: str, *drafts: str) -> list[str | None]:
         session: PromptSession[str] = PromptSession(key_bindings=key_bindings(), input=pipe, output=DummyOutput())
         pipe.send_text(keys)
         lines = EditedLines(session, FakeStream())
+        return [lines.read(draft) for draft in drafts or ("",)]
+
+
+def typed_ahead(keys: str, *drafts: str) -> list[str | None]:
+    """What is read when these keys were pressed while an answer came."""
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.input import create_pipe_input
+    from prompt_toolkit.output import DummyOutput
+
+    with create_pipe_input() as pipe:
+        session: PromptSession[str] = PromptSession(key_bindings=key_bindings(), input=pipe, output=DummyOutput())
+        lines = EditedLines(session, FakeStream())
         with lines.hold():
-            return [lines.read(draft) for draft in drafts or ("",)]
+            pipe.send_text(keys)
+        return [lines.read(draft) for draft in drafts or ("",)]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +48,33 @@ def edited(keys: str, *drafts: str) -> list[str | None]:
 )
 def test_keys_of_a_terminal(keys: str, read: str | None) -> None:
     assert edited(keys) == [read]
+
+
+@pytest.mark.parametrize(
+    ("keys", "read"),
+    [
+        ("hello\r", ["hello"]),
+        ("one\rtwo\r", ["one", "two"]),
+        ("\x1b[200~" + "a line\r" * 5000 + "\x1b[201~\r", ["a line\n" * 5000]),
+        (CTRL_D, [None]),
+    ],
+)
+def test_keys_typed_during_an_answer_wait_for_the_next_prompt(keys: str, read: list[str | None]) -> None:
+    assert typed_ahead(keys, *[""] * len(read)) == read
+
+
+def test_a_draft_takes_the_place_of_what_was_typed_ahead() -> None:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.input import create_pipe_input
+    from prompt_toolkit.output import DummyOutput
+
+    with create_pipe_input() as pipe:
+        session: PromptSession[str] = PromptSession(input=pipe, output=DummyOutput())
+        lines = EditedLines(session, FakeStream())
+        with lines.hold():
+            pipe.send_text("typed blind\r")
+        pipe.send_text("!\r")
+        assert lines.read("my words") == "my words!"
 
 
 def test_a_draft_is_edited_on() -> None:
