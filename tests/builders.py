@@ -9,9 +9,9 @@ from random import Random
 from struct import pack
 from typing import Literal, TypedDict
 
-from mixchat.gguf.header import parse_header
+from mixchat.gguf.header import METADATA_START, align, parse_header
 from mixchat.gguf.types import TYPES
-from mixchat.gguf.writer import TensorSpec, Typed, f32, header_bytes, text, u32
+from mixchat.gguf.writer import TensorSpec, Typed, f32, header_around, header_bytes, text, u32
 
 QUANTS = (
     "static/Q2_K",
@@ -157,7 +157,7 @@ class Tiny:
     kv_heads: int = 2
     context: int = 512
     words: int = 256
-    weight: Literal["F16", "Q8_0"] = "F16"
+    weight: Literal["F16", "Q8_0", "Q4_K", "Q6_K"] = "F16"
 
 
 def tiny_moe(path: Path, shape: Tiny | None = None, seed: int = 0, extra: Mapping[str, Typed] | None = None) -> Path:
@@ -196,7 +196,7 @@ def _tiny_metadata(shape: Tiny) -> dict[str, Typed]:
         "expert_used_count": shape.used,
         "vocab_size": shape.words,
     }
-    file_type = {"F16": 1, "Q8_0": 7}[shape.weight]
+    file_type = {"F16": 1, "Q8_0": 7, "Q4_K": 14, "Q6_K": 18}[shape.weight]
     start = {"general.architecture": text("llama"), "general.name": text("tiny"), "general.file_type": u32(file_type)}
     return {**start, **_llama_metadata(sizes)}
 
@@ -228,7 +228,7 @@ def _weights(random: Random, name: str, kind: str, size: int) -> bytes:
         return pack("<f", 1.0) * (size // 4)
     if kind == "F32":
         return numbers("f", (random.gauss(0, 0.5) for _ in range(size // 4))).tobytes()
-    return _q8_0(random, size) if kind == "Q8_0" else _f16(random, size)
+    return _f16(random, size) if kind == "F16" else _blocks(random, kind, size)
 
 
 def _f16(random: Random, size: int) -> bytes:
@@ -239,13 +239,35 @@ def _f16(random: Random, size: int) -> bytes:
     return bytes(data)
 
 
-def _q8_0(random: Random, size: int) -> bytes:
-    """Blocks of 34 bytes: a half as scale, then 32 random signed bytes."""
-    data = bytearray(random.randbytes(size))
-    low, high = pack("<e", 0.0008)
-    data[0::34] = bytes([low]) * (size // 34)
-    data[1::34] = bytes([high]) * (size // 34)
+def _blocks(random: Random, kind: str, size: int) -> bytes:
+    """Random blocks whose scales, the only halves in them, keep the weights near 1/16."""
+    scales = {"Q8_0": {0: 0.0008}, "Q4_K": {0: 0.0003, 2: 0.00225}, "Q6_K": {208: 0.00005}}[kind]
+    data, block = bytearray(random.randbytes(size)), TYPES[kind].nbytes
+    for place, scale in scales.items():
+        low, high = pack("<e", scale)
+        data[place::block] = bytes([low]) * (size // block)
+        data[place + 1 :: block] = bytes([high]) * (size // block)
     return bytes(data)
+
+
+def legacy_twin(merged: Path, path: Path) -> Path:
+    """Write the same model with a tensor for each expert, as converters did before April 2024."""
+    data = merged.read_bytes()
+    header = parse_header(data)
+    specs: list[TensorSpec] = []
+    bodies: list[bytes] = []
+    for tensor in header.tensors:
+        body = data[header.data_offset + tensor.offset :][: tensor.nbytes]
+        count = tensor.shape[-1] if "_exps." in tensor.name else 1
+        for expert in range(count):
+            name = tensor.name.replace("_exps.", f".{expert}.")
+            specs.append((name, tensor.shape if count == 1 else tensor.shape[:-1], tensor.type))
+            bodies.append(body[len(body) // count * expert :][: len(body) // count])
+    values = data[METADATA_START : header.metadata_end]
+    start = header_around((header.version, len(header.metadata)), values, specs, header.alignment)
+    padded = (body.ljust(align(len(body), header.alignment), b"\0") for body in bodies)
+    path.write_bytes(start + b"".join(padded))
+    return path
 
 
 def sparse_file(path: Path, header: bytes, size: int | None = None) -> Path:

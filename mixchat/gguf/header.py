@@ -26,8 +26,9 @@ MAX_METADATA = 4096
 MAX_TENSORS = 20_000
 MAX_DIMENSIONS = 4
 MAX_NAME_BYTES = 63
+METADATA_START = 24
+"""Bytes of magic, version and the two counts."""
 
-_FIXED_BYTES = 24
 _MAX_SIZE = 2**63 - 1
 
 
@@ -60,6 +61,7 @@ class Header:
         tensors: In the file's order.
         data_offset: Bytes from the start of the file to the data section.
         alignment: Every tensor's offset is a multiple of it.
+        metadata_end: Bytes from the start of the file to the end of the metadata, which begins at METADATA_START.
     """
 
     version: int
@@ -67,6 +69,7 @@ class Header:
     tensors: tuple[TensorInfo, ...]
     data_offset: int
     alignment: int
+    metadata_end: int
 
     @property
     def file_bytes(self) -> int:
@@ -132,9 +135,10 @@ def parse_header(data: bytes | memoryview, file_size: int | None = None) -> Head
     version = _version(cursor)
     tensor_count = cursor.count(MAX_TENSORS, "tensors")
     metadata = _metadata(cursor, cursor.count(MAX_METADATA, "metadata values"))
-    alignment = _alignment(metadata)
+    metadata_end, alignment = cursor.position, _alignment(metadata)
     tensors = _tensors(cursor, tensor_count, alignment)
-    header = Header(version, MappingProxyType(metadata), tensors, align(cursor.position, alignment), alignment)
+    data_offset = align(cursor.position, alignment)
+    header = Header(version, MappingProxyType(metadata), tensors, data_offset, alignment, metadata_end)
     if tensors and file_size is not None and header.file_bytes > file_size:
         raise BadHeader(f"The file is cut off: it has {file_size} bytes and needs {header.file_bytes}.", HINT)
     return header
@@ -151,7 +155,7 @@ def _version(cursor: Cursor) -> int:
     except TruncatedHeader as short:
         start = bytes(cursor.raw(short.have))
         if start[:4] == MAGIC[: short.have]:
-            raise TruncatedHeader(short.have, _FIXED_BYTES) from None
+            raise TruncatedHeader(short.have, METADATA_START) from None
     if start[:4] != MAGIC:
         raise NotGguf("The file is not a GGUF file: its first bytes differ.", "Give a .gguf model file.")
     version = int.from_bytes(start[4:], "little")
@@ -214,7 +218,7 @@ def _tensor(cursor: Cursor) -> TensorInfo:
     if dimensions > MAX_DIMENSIONS:
         raise BadHeader(f"Tensor {name!r} has {dimensions} dimensions; the limit is {MAX_DIMENSIONS}.", HINT)
     shape = tuple(cursor.u64() for _ in range(dimensions))
-    if 0 in shape or prod(shape) > _MAX_SIZE:
+    if prod(size for size in shape if size) > _MAX_SIZE:  # a size of 0 is sound: the tensor is empty
         raise BadHeader(f"Tensor {name!r} has the impossible shape {shape}.", HINT)
     kind = ggml_type(cursor.u32())
     return TensorInfo(name, shape, kind, cursor.u64(), nbytes(kind, shape))

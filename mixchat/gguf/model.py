@@ -237,7 +237,7 @@ def _vocab_size(header: Header, architecture: str) -> int:
     if isinstance(tokens, tuple) and tokens:
         return len(tokens)
     for tensor in header.tensors:
-        if role_of(tensor.name).part == "token_embd":
+        if role_of(tensor.name).part == "token_embd" and tensor.shape and tensor.shape[-1]:
             return tensor.shape[-1]
     raise BadHeader(f"The metadata lacks {key}.", HINT)
 

@@ -79,8 +79,24 @@ def header_bytes(
     """
     if alignment != DEFAULT_ALIGNMENT:
         metadata = {**metadata, ALIGNMENT_KEY: u32(alignment)}
-    parts = [MAGIC, pack("<IQQ", 3, len(tensors), len(metadata))]
-    parts += [_string(key) + _typed(value) for key, value in metadata.items()]
+    values = b"".join(_string(key) + _typed(value) for key, value in metadata.items())
+    return header_around((3, len(metadata)), values, tensors, alignment)
+
+
+def header_around(start: tuple[int, int], values: bytes, tensors: Sequence[TensorSpec], alignment: int) -> bytes:
+    """The bytes of a file up to its data section, around metadata that is written already.
+
+    Args:
+        start: Version of the format and count of the metadata's values.
+        values: The metadata's own bytes; `general.alignment` in it, or its absence, must say `alignment`.
+        tensors: Laid out in this order, each at the next multiple of the alignment.
+        alignment: A power of two.
+
+    Raises:
+        BadHeader: A tensor's row is not a whole number of its type's blocks.
+    """
+    version, count = start
+    parts = [MAGIC, pack("<IQQ", version, len(tensors), count), values]
     offset = 0
     for name, shape, kind in tensors:
         parts.append(_string(name) + pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind.id, offset))

@@ -68,7 +68,7 @@ BAD = {
     "tensor name size": (raw(tensors=[tensor(b"n" * 64, [1])]), "announces 64 bytes of a tensor's name"),
     "five dimensions": (raw(tensors=[tensor(b"t", [1] * 5)]), "'t' has 5 dimensions"),
     "dimension -1": (raw(tensors=[tensor(b"t", [HUGE])]), "impossible shape"),
-    "dimension 0": (raw(tensors=[tensor(b"t", [32, 0])]), "impossible shape"),
+    "dimension 0 beside too many": (raw(tensors=[tensor(b"t", [2**33, 0, 2**33])]), "impossible shape"),
     "too many elements": (raw(tensors=[tensor(b"t", [2**33, 2**33])]), "impossible shape"),
     "too many bytes": (raw(tensors=[tensor(b"t", [2**31, 2**31], TYPES["I64"].id)]), "past 2"),
     "bytes that wrap when padded": (raw(tensors=[tensor(b"t", [4, 2**30 - 1, 2**30 + 1])]), "past 2"),
@@ -109,6 +109,7 @@ GOOD = {
     "two tensors": raw(tensors=[tensor(b"a", [9]), tensor(b"b", [1], F32, 64)]),
     "a name of 63 bytes": raw(tensors=[tensor(b"n" * 63, [1])]),
     "four dimensions": raw(tensors=[tensor(b"t", [32, 2, 3, 4], TYPES["Q4_0"].id)]),
+    "dimension 0": raw(tensors=[tensor(b"t", [32, 0]), tensor(b"u", [1])]),
     "largest size": raw(tensors=[tensor(b"t", [2**63 - 64], I8)]),
 }
 
