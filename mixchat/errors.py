@@ -3,6 +3,8 @@
 MixchatError
 ├── UsageError             2   the command line or its input is wrong
 ├── DoesNotFit             3   the model needs more memory than there is
+├── NetworkError           4   download, network or hub; or offline
+│   └── Transient              the same request may work later
 ├── BadModel               5   the model file is bad or unsupported
 │   ├── NotGguf                its first bytes are not GGUF's
 │   ├── UnsupportedVersion     a GGUF version that mixchat does not read
@@ -13,6 +15,7 @@ MixchatError
 │   └── EngineDied             the worker process ended by itself
 ├── PromptTooLong          7   the prompt exceeds the context
 ├── NotFound              10   no such model, file or optional part
+│   └── NotPulled              a model that is not on this machine and can be fetched
 ├── OutputError           12   stdout or a file of ours could not be written
 └── InUse                 13   another process holds it
 
@@ -62,6 +65,24 @@ class DoesNotFit(MixchatError):
         self.what = what
         self.short_by = short_by
         self.remedies = remedies
+
+
+class NetworkError(MixchatError):
+    """The network or the hub did not give what was asked, or mixchat is to stay offline."""
+
+    exit_code = 4
+
+
+class Transient(NetworkError):
+    """The same request may work later.
+
+    Attributes:
+        retry_after: Seconds that the other side asked to wait; None when it did not.
+    """
+
+    def __init__(self, message: str, hint: str, retry_after: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.retry_after = retry_after
 
 
 class BadModel(MixchatError):
@@ -143,6 +164,10 @@ class NotFound(MixchatError):
     """No such model, file or optional part."""
 
     exit_code = 10
+
+
+class NotPulled(NotFound):
+    """A model that is not on this machine and can be fetched."""
 
 
 class OutputError(MixchatError):

@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 from mixchat.errors import OutputError
 
+_OWN_FILES = "/proc/self/fd"
+
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace the file's content.
@@ -26,11 +28,17 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, mode: int = 0o600, *, nameless: bool = False) -> Iterator[BinaryIO]:
     """Open a file that takes its place at `path` when the block ends well, and vanishes when it does not.
 
     The new content is private (0600) until it is complete. An OSError inside the block counts as a failed write,
-    so translate errors of reading before they get here.
+    so translate errors of reading before they get here. The file may be read back by its descriptor (`os.pread`).
+
+    Args:
+        path: Where it takes its place.
+        mode: Its permissions in the end.
+        nameless: Where the system can (Linux, most file systems), give the file a name only when it is complete, so
+            that not even a killed process leaves anything: for files that are large.
 
     Raises:
         OutputError: It could not be written; what was at `path` is kept. (When only the last step fails, the sync of
@@ -38,11 +46,12 @@ def atomic_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f"{_prefix(path)}{secrets.token_hex(6)}.tmp")
     try:
-        with _create(temporary) as file:
+        with _create(temporary, nameless=nameless) as file:
             yield file
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
+            _give_name(file, temporary)
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as exc:
@@ -66,9 +75,19 @@ def _prefix(path: Path) -> str:
     return f".{path.name}."
 
 
-def _create(path: Path) -> BinaryIO:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _create(path: Path, *, nameless: bool) -> BinaryIO:
+    if nameless and os.path.isdir(_OWN_FILES):  # noqa: PTH112 - no exception of its own
+        with suppress(OSError, AttributeError):
+            return os.fdopen(os.open(path.parent, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600), "wb")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     return os.fdopen(descriptor, "wb")
+
+
+def _give_name(file: BinaryIO, path: Path) -> None:
+    """Name a file that has none; see O_TMPFILE in open(2)."""
+    if not os.fstat(file.fileno()).st_nlink:
+        # Python follows the link only when a folder's descriptor is given too, which an absolute path ignores.
+        os.link(f"{_OWN_FILES}/{file.fileno()}", path, src_dir_fd=file.fileno(), follow_symlinks=True)
 
 
 def _sync_folder(folder: Path) -> None:
