@@ -47,13 +47,20 @@ class HubQuant:
 
 
 @dataclass(frozen=True, slots=True)
+class HubRepo:
+    """A repository of the hub, `hf:owner/repo`, of which the file that fits best is meant."""
+
+    repo: str
+
+
+@dataclass(frozen=True, slots=True)
 class LocalPath:
     """A file on this machine, as it was written."""
 
     path: Path
 
 
-Reference = Alias | HubFile | HubQuant | LocalPath
+Reference = Alias | HubFile | HubQuant | HubRepo | LocalPath
 
 
 def parse_reference(text: str, aliases: Collection[str] = ()) -> Reference:
@@ -94,7 +101,7 @@ def _alias(text: str) -> Alias:
     return Alias(name, _quantization(text, quantization) if colon else None)
 
 
-def _hub(text: str) -> HubFile | HubQuant:
+def _hub(text: str) -> HubFile | HubQuant | HubRepo:
     owner, _, rest = text.removeprefix("hf:").partition("/")
     repo, slash, file = rest.partition("/")
     if slash:
@@ -103,22 +110,32 @@ def _hub(text: str) -> HubFile | HubQuant:
         return HubFile(_repo(text, owner, repo), file, _revision(text, revision) if at else None)
     repo, colon, quantization = repo.partition(":")
     name = _repo(text, owner, repo)
-    if not colon:
-        raise _refused(text, "it names neither a file nor a quantization")
-    return HubQuant(name, _quantization(text, quantization))
+    return HubQuant(name, _quantization(text, quantization)) if colon else HubRepo(name)
+
+
+def is_repo_name(name: str) -> bool:
+    """Whether it is an `owner/repo` that the hub allows."""
+    owner, _, repo = name.partition("/")
+    allowed = _HUB_NAME.fullmatch(owner) and _HUB_NAME.fullmatch(repo)
+    bad = not allowed or len(name) > _NAME_LIMIT or "--" in name or ".." in name or name.endswith(".git")
+    return not bad
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a file of a repository has a name that mixchat stores; folders in it are fine."""
+    parts = name.split("/")
+    return len(name) <= _FILE_LIMIT and all(_FILE_PART.fullmatch(part) for part in parts) and ".." not in name
 
 
 def _repo(text: str, owner: str, repo: str) -> str:
     name = f"{owner}/{repo}"
-    allowed = _HUB_NAME.fullmatch(owner) and _HUB_NAME.fullmatch(repo)
-    if not allowed or len(name) > _NAME_LIMIT or "--" in name or ".." in name or name.endswith(".git"):
+    if not is_repo_name(name):
         raise _refused(text, "owner/repo is no name that the hub allows")
     return name
 
 
 def _check_file(text: str, file: str) -> None:
-    parts = file.split("/")
-    if len(file) > _FILE_LIMIT or not all(_FILE_PART.fullmatch(part) for part in parts) or ".." in file:
+    if not is_file_name(file):
         raise _refused(text, "its file name is not one that mixchat stores")
     if not file.lower().endswith(".gguf"):
         raise _refused(text, "its file name does not end in .gguf")

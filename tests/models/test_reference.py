@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixchat.errors import UsageError
-from mixchat.models.reference import Alias, HubFile, HubQuant, LocalPath, Reference, parse_reference
+from mixchat.models.reference import Alias, HubFile, HubQuant, HubRepo, LocalPath, Reference, parse_reference
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ from mixchat.models.reference import Alias, HubFile, HubQuant, LocalPath, Refere
         ("mixtral:i1-q4_k_m", Alias("mixtral", "I1-Q4_K_M")),
         ("qwen3-30b.a3b_x", Alias("qwen3-30b.a3b_x")),
         ("hf:owner/repo:q4_k_m", HubQuant("owner/repo", "Q4_K_M")),
+        ("hf:owner/repo", HubRepo("owner/repo")),
         ("hf:o/r-GGUF/file.gguf", HubFile("o/r-GGUF", "file.gguf")),
         ("hf:o/r/Q8_0/a-00001-of-00002.GGUF@main", HubFile("o/r", "Q8_0/a-00001-of-00002.GGUF", "main")),
         ("hf:o/r/a.gguf@refs/pr/1", HubFile("o/r", "a.gguf", "refs/pr/1")),
@@ -53,7 +54,6 @@ def test_references(text: str, reference: Reference) -> None:
         "file:///etc/passwd",
         "hf:",
         "hf:owner",
-        "hf:owner/repo",
         "hf:owner/repo:",
         "hf:owner/repo:Q4:K",
         "hf:owner/repo/",
@@ -113,6 +113,8 @@ def test_no_name_from_the_hub_leaves_its_folder(text: str) -> None:
         case HubQuant(repo, quantization):
             assert len(repo.split("/")) == 2
             assert "/" not in quantization
+        case HubRepo(repo):
+            assert len(repo.split("/")) == 2
         case Alias(name):
             assert "/" not in name
             assert not name.startswith(".")
