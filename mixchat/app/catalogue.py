@@ -6,39 +6,53 @@ Knows which facts belong in each view; refuses to know how they are drawn.
 from dataclasses import dataclass
 
 from mixchat.app.house import House
+from mixchat.app.preflight import Preflight, preflight
 from mixchat.app.source import Source, located
-from mixchat.errors import BadModel, NotFound
+from mixchat.errors import BadModel, NotFound, NotPulled
 from mixchat.gguf.model import MoeModel, describe
-from mixchat.models.header_file import read_header
-from mixchat.models.library import Installed, installed
+from mixchat.models.library import Installed, installed, last_used
+from mixchat.models.shards import read_model
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An installed model; `model` is None, with the reason, when its file cannot be read."""
+    """An installed model.
+
+    Attributes:
+        installed: Its record and its file.
+        model: What the file says; None when it cannot be read.
+        problem: The reason for that.
+        last_used: When it was opened last, as ISO 8601 in UTC; None: never.
+    """
 
     installed: Installed
     model: MoeModel | None
     problem: str = ""
+    last_used: str | None = None
 
 
 def list_models(house: House) -> tuple[Row, ...]:
     """Every model in the store, by name."""
-    return tuple(_row(model) for model in installed(house.places))
+    return tuple(_row(house, model) for model in installed(house.places))
 
 
-def show_model(house: House, text: str) -> Source:
-    """What a model's header says; makes the demo when it is asked for and not there.
+def show_model(house: House, text: str) -> Source | Preflight:
+    """What a model's header says, fetched from the hub for one that is not on this machine; makes the demo if need be.
 
     Raises:
-        NotFound: There is no such model on this machine.
+        NotFound: There is no such model.
+        NetworkError: It is not on this machine, and the hub cannot be reached or says no.
         BadModel: The file is damaged or no model.
     """
-    return located(house, text)
-
-
-def _row(model: Installed) -> Row:
     try:
-        return Row(model, describe(read_header(model.path)))
+        return located(house, text)
+    except NotPulled:
+        return preflight(house, text)
+
+
+def _row(house: House, model: Installed) -> Row:
+    used = last_used(house.places, model)
+    try:
+        return Row(model, describe(read_model(model.path)), last_used=used)
     except (BadModel, NotFound) as error:
-        return Row(model, None, error.message)
+        return Row(model, None, error.message, used)

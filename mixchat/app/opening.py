@@ -7,13 +7,15 @@ from collections.abc import Iterator
 
 from mixchat.app.events import Notice, Opened, OpenEvent
 from mixchat.app.house import House
+from mixchat.app.machine import machine_of
 from mixchat.app.source import Source, loadable
 from mixchat.engine import platform
-from mixchat.engine.events import DeviceInfo, Loaded, LoadRequest
+from mixchat.engine.events import Loaded, LoadRequest
 from mixchat.gguf.model import MoeModel
+from mixchat.models.library import mark_used
 from mixchat.plan.memory import CONTEXT_STEP
 from mixchat.plan.place import place
-from mixchat.plan.values import Device, Machine, Plan, Wishes
+from mixchat.plan.values import Plan, Wishes
 from mixchat.store.settings import Settings
 
 
@@ -23,12 +25,13 @@ def open_model(house: House, source: Source, settings: Settings, *, force: bool 
     1. A file that llama.cpp does not load is refused by its header.
     2. The build of llama.cpp proves itself, once per build and CPU.
     3. The engine names its devices, and the model is placed on them.
-    4. It is loaded just so.
+    4. It is loaded just so, marked as in use.
 
     Raises:
         BadModel: The file cannot be loaded.
         DoesNotFit: The machine lacks the memory, and `force` is not given.
         EngineError: llama.cpp fails.
+        InUse: The model is being removed.
     """
     loadable(source)
     proof, new = house.prove()
@@ -37,10 +40,11 @@ def open_model(house: House, source: Source, settings: Settings, *, force: bool 
             f"This build of llama.cpp fails its self test with repacked weights ({proof.reason}) "
             "mixchat runs it without them: prefill is slower, answers are right."
         )
-    machine = Machine(tuple(_device(info) for info in house.engine.devices()), platform.ram_available())
-    plan = place(source.model, machine, _wishes(settings, force=force))
+    plan = place(source.model, machine_of(house), _wishes(settings, force=force))
     yield from (Notice(text) for text in _about_context(settings.value("ctx"), plan, source.model))
     request = load_request(source, plan, settings, extra_buffers=proof.extra_buffers)
+    house.uses.begin(source.path)
+    mark_used(house.places, source.path)
     for event in house.engine.load(request):
         yield Opened(source.name, source.model, plan, event) if isinstance(event, Loaded) else event
 
@@ -69,10 +73,6 @@ def _about_context(asked: int | None, plan: Plan, model: MoeModel) -> Iterator[s
         yield f"--ctx {asked} becomes {plan.context}: llama.cpp takes multiples of {CONTEXT_STEP}."
     if asked is not None and asked > model.context_length:
         yield f"The model was trained for {model.context_length} tokens of context; answers may get worse past those."
-
-
-def _device(info: DeviceInfo) -> Device:
-    return Device(info.name, "gpu" if info.kind == "gpu" else "cpu", info.free, info.total)
 
 
 def _wishes(settings: Settings, *, force: bool) -> Wishes:

@@ -10,15 +10,16 @@ from typing import Final
 
 from mixchat.app.events import Making
 from mixchat.app.house import House
+from mixchat.app.machine import fits_here
 from mixchat.chat.family import Family, choose_family
 from mixchat.errors import BadModel
 from mixchat.gguf.header import Header
 from mixchat.gguf.model import MoeModel, describe
 from mixchat.models.demo import make_demo
-from mixchat.models.header_file import read_header
-from mixchat.models.library import find, to_be_made
+from mixchat.models.finding import find, to_be_made
 from mixchat.models.reference import parse_reference
 from mixchat.models.registry import Entry
+from mixchat.models.shards import read_model
 
 _CONTROL_TYPES: Final = {3, 4}  # LLAMA_TOKEN_TYPE_CONTROL and _USER_DEFINED
 
@@ -66,15 +67,16 @@ def locate(house: House, text: str) -> Iterator[Making | Source]:
 
     Raises:
         UsageError: `text` is no model reference.
-        NotFound: There is no such model on this machine.
+        NotPulled: It is not on this machine and can be fetched.
+        NotFound: There is no such model.
         BadModel: The file is damaged or no model.
     """
     reference = parse_reference(text, house.registry.entries)
     if (entry := to_be_made(house.places, house.registry, reference)) is not None:
         for fraction in make_demo(house.places, entry):
             yield Making(fraction)
-    found = find(house.places, house.registry, reference)
-    header = read_header(found.path)
+    found = find(house.places, house.registry, reference, fits_here(house))
+    header = read_model(found.path)
     yield Source(found.name, found.path, found.entry, header, describe(header))
 
 
@@ -95,7 +97,8 @@ def loadable(source: Source) -> None:
         raise BadModel(
             f"{source.path} stores each expert as a tensor of its own (legacy layout of before April 2024); "
             "llama.cpp no longer loads that.",
-            "Get a conversion with merged experts, such as Mixtral-8x7B-Instruct-v0.1.Q4_K_M.gguf of mradermacher.",
+            f"Run: mixchat upgrade {source.path}, or get a conversion with merged experts, such as "
+            "Mixtral-8x7B-Instruct-v0.1.Q4_K_M.gguf of mradermacher.",
         )
 
 

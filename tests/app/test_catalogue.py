@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from mixchat.app.catalogue import list_models, show_model
+from mixchat.app.source import Source
 from mixchat.errors import BadModel, NotFound
 from mixchat.models.library import Record, write_record
 from mixchat.store.places import Places
@@ -48,6 +49,7 @@ def test_show_says_what_a_header_says(make_house: MakeHouse, tmp_path: Path) -> 
     path = sparse_file(tmp_path / "Mixtral-8x7B-Instruct-v0.1.Q4_K_M.gguf", mixtral_header("static/Q4_K_M"))
     source = show_model(make_house(FakeEngine()), str(path))
     assert (source.model.layout, source.model.n_experts, source.model.n_experts_used) == ("merged", 8, 2)
+    assert isinstance(source, Source)
     assert source.entry is not None
     assert source.entry.alias == "mixtral"
 
