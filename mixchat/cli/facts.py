@@ -7,8 +7,11 @@ import json
 
 from mixchat.app.asking import Rehearsal
 from mixchat.app.catalogue import Row
+from mixchat.app.keeping import Unfinished
+from mixchat.app.preflight import Preflight
 from mixchat.app.source import Source
 from mixchat.engine.events import Finished
+from mixchat.gguf.inventory import tensor_groups
 from mixchat.gguf.model import MoeModel
 
 Facts = dict[str, object]
@@ -25,20 +28,52 @@ def row_facts(row: Row) -> Facts:
     return {
         "name": record.name,
         "path": str(row.installed.path),
-        "bytes": record.bytes,
+        "bytes": record.total,
         "source": record.source,
         "added": record.added,
+        "last_used": row.last_used,
         **(_model_facts(row.model) if row.model else {"problem": row.problem}),
     }
 
 
 def source_facts(source: Source) -> Facts:
     """What a model's file says."""
-    model = source.model
+    tensors = [
+        {"role": group.role, "type": group.type, "count": group.count, "bytes": group.nbytes}
+        for group in tensor_groups(source.header.tensors)
+    ]
+    return {**_shown(source.name, str(source.path), source.model.file_bytes, source.model), "tensors": tensors}
+
+
+def unfinished_facts(rest: Unfinished) -> Facts:
+    """What lies in the store and is no model."""
     return {
-        "name": source.name,
-        "path": str(source.path),
-        "bytes": model.file_bytes,
+        "partials": [
+            {"name": part.name, "file": part.file, "bytes": part.have, "total": part.size} for part in rest.partials
+        ],
+        "leftovers": [{"name": left.name, "path": str(left.path), "bytes": left.nbytes} for left in rest.leftovers],
+    }
+
+
+def preflight_facts(check: Preflight) -> Facts:
+    """The same of a model that is not on this machine, and whether it can be had here."""
+    error = check.problem
+    return {
+        **_shown(check.name, None, sum(file.size for file in check.files), check.model),
+        "files": [f"hf:{file.repo}/{file.path}@{file.commit}" for file in check.files],
+        "fits": check.plan is not None,
+        "disk_free": check.disk_free,
+        "disk_needed": check.disk_needed,
+        "reasons": list(check.reasons),
+        "problem": error and {"code": error.exit_code, "message": error.message, "hint": error.hint},
+    }
+
+
+def _shown(name: str, path: str | None, nbytes: int, model: MoeModel) -> Facts:
+    return {
+        "name": name,
+        "path": path,
+        "bytes": nbytes,
         **_model_facts(model),
         "title": model.name,
         "layers": model.n_layers,

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from mixchat import __version__
-from mixchat.cli import ask, chat, models
+from mixchat.cli import ask, chat, keep, models, pull
 from mixchat.cli.signals import Signalled, as_signals, die_by, ends_by_signal
 from mixchat.cli.streams import prepare_streams
 from mixchat.errors import MixchatError, OutputError, UsageError
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (chat, ask, models):
+for module in (chat, ask, pull, models, keep):
     module.register(app)
 
 

@@ -11,6 +11,8 @@ from typing import Final, TextIO, TypeVar
 
 from mixchat.app.events import Making, Notice
 from mixchat.engine.events import Loading, Prefilling
+from mixchat.models.streaming import Checking, Copying
+from mixchat.plan.units import format_bytes
 from mixchat.ui.console import can_encode, is_dumb, is_terminal, make_encodable, paint, width_of, write_line
 from mixchat.ui.sanitize import columns, single_line
 from mixchat.ui.stats import format_speed
@@ -23,7 +25,8 @@ _REDRAW: Final = 0.05
 _LONGEST_BAR, _SHORTEST_BAR = 40, 5
 _LONGEST_NAME: Final = 40
 _FULL, _EMPTY = "━", "─"
-_ERASE = "\r\x1b[2K"
+ERASE: Final = "\r\x1b[2K"
+"""Empties the terminal's line."""
 
 
 def shown(
@@ -80,6 +83,10 @@ class Progress:
             case Prefilling(done, total):
                 tail = f"{done}/{total} tokens{self._prefill_speed(event)}"
                 self._draw(Prefilling, "Prefill", done / max(total, 1), tail)
+            case Copying(done, total) | Checking(done, total):
+                verb = "Copying" if isinstance(event, Copying) else "Checking"
+                label, tail = f"{verb} {single_line(name, _LONGEST_NAME)}", self._bytes(done, total)
+                self._draw(type(event), label, done / max(total, 1), tail)
             case Notice(text):
                 self.end()
                 if not self._quiet:
@@ -90,7 +97,7 @@ class Progress:
     def end(self) -> None:
         """Erase the bar."""
         if self._drawn_at is not None:
-            self._write(_ERASE)
+            self._write(ERASE)
         self._phase, self._drawn_at = None, None
         self._since = self._clock()
 
@@ -105,7 +112,8 @@ class Progress:
         too_soon = self._drawn_at is not None and now - self._drawn_at < _REDRAW
         if self._draws and not early and not too_soon:
             width = width_of(self._stream, self._environ)
-            self._write(_ERASE + self._coloured(bar_line(label, fraction, tail, width)))
+            line = bar_line(label, fraction, tail, width)
+            self._write(ERASE + coloured(line, self._stream, self._environ))
             self._drawn_at = now
 
     def _prefill_speed(self, event: Prefilling) -> str:
@@ -113,16 +121,23 @@ class Progress:
         evaluated = event.done - event.cached
         return f", {format_speed(evaluated / seconds)}" if evaluated > 0 and seconds > 0 else ""
 
-    def _coloured(self, line: str) -> str:
-        if not can_encode(self._stream, _FULL):
-            return line.replace(_FULL, "#").replace(_EMPTY, "-")
-        done = _FULL * line.count(_FULL)
-        return line.replace(done, paint(done, "cyan", self._stream, self._environ), 1) if done else line
+    def _bytes(self, done: int, total: int) -> str:
+        seconds = self._clock() - self._since
+        speed = f", {format_bytes(round(done / seconds))}/s" if done and seconds > 0 else ""
+        return f"{_percent(done / max(total, 1)).strip()} of {format_bytes(total)}{speed}"
 
     def _write(self, text: str) -> None:
         with suppress(OSError):
             self._stream.write(text)
             self._stream.flush()
+
+
+def coloured(line: str, stream: TextIO, environ: Mapping[str, str]) -> str:
+    """A line of `bar_line` as a stream can show it."""
+    if not can_encode(stream, _FULL):
+        return line.replace(_FULL, "#").replace(_EMPTY, "-")
+    done = _FULL * line.count(_FULL)
+    return line.replace(done, paint(done, "cyan", stream, environ), 1) if done else line
 
 
 def bar_line(label: str, fraction: float, tail: str, width: int) -> str:

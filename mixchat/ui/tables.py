@@ -3,12 +3,15 @@
 Knows which fact stands where and how they go on a narrow screen; refuses to know streams. Everything shown is cleaned.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mixchat.app.catalogue import Row
+from mixchat.app.keeping import Unfinished
+from mixchat.app.preflight import Preflight
 from mixchat.gguf.model import MoeModel
 from mixchat.plan.units import format_bytes
 from mixchat.ui.sanitize import single_line
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType  # noqa: TID251 - for annotations
     from rich.table import Table
 
-_HEADINGS: Final = ("name", "size", "quantization", "layout", "experts", "context")
+_HEADINGS: Final = ("name", "size", "quantization", "layout", "experts", "context", "last use")
 _NUMBERS: Final = {"size", "context"}
 _UNKNOWN: Final = "-"
 _TEMPLATE_LINES, _TEMPLATE_WIDTH = 3, 200
@@ -52,28 +55,71 @@ class ListTable:
         from rich.padding import Padding
         from rich.text import Text
 
-        for name, size, quantization, layout, experts, context in self.rows:
+        for name, size, quantization, layout, experts, context, used in self.rows:
             yield Text(name, style="bold", overflow="fold")
             facts = [f"{size}, {quantization}"]
             if context != _UNKNOWN:
                 facts = [f"{size}, {quantization}, {layout}", f"experts {experts}, context {context}"]
+            if used != _UNKNOWN:
+                facts.append(f"last use {used}")
             yield Padding(Text("\n".join(facts)), (0, 0, 0, 2))
 
 
-def list_table(rows: Sequence[Row]) -> ListTable:
-    """The installed models; of one that cannot be read, its name and size."""
-    return ListTable(tuple(_list_row(row) for row in rows))
+def list_table(rows: Sequence[Row], rest: Unfinished | None = None) -> ListTable:
+    """The installed models, then downloads that can go on and leftovers; of what cannot be read, its name and size."""
+    others = _unfinished_rows(rest) if rest else ()
+    return ListTable((*(_list_row(row) for row in rows), *others))
 
 
 def show_table(name: str, path: Path, model: MoeModel) -> "Table":
     """All that a model's header says, with its bytes by role."""
+    return _facts_table(_facts(name, str(path), model), model)
+
+
+def remote_table(check: Preflight) -> "Table":
+    """The same of a model that is not on this machine, and whether it can be had here."""
+    facts = chain(_facts(check.name, "not on this machine", check.model), _room(check), _problem(check))
+    return _facts_table(facts, check.model)
+
+
+def preflight_lines(check: Preflight) -> tuple[str, ...]:
+    """What a person wants to know before a download, in a few lines of `label  text`."""
+    model = check.model
+    shape = f"{model.layout}, {_experts(model)} experts" if model.n_experts else "dense"
+    facts = [
+        ("model", f"{check.name} ({model.name})"),
+        ("layout", f"{shape}, {model.quantization}, context {model.context_length}"),
+        *_room(check),
+    ]
+    return tuple(f"{label:8}{single_line(value)}" for label, value in facts)
+
+
+def _room(check: Preflight) -> Iterator[tuple[str, str]]:
+    """What would be fetched, and where there is room for it."""
+    size = sum(file.size for file in check.files)
+    count = f" in {len(check.files)} files" if len(check.files) > 1 else ""
+    first = check.files[0]
+    yield "from", f"hf:{first.repo}/{first.path}, {format_bytes(size)}{count}"
+    rest = "" if check.disk_needed == size else f"{format_bytes(check.disk_needed)} of them to fetch, "
+    yield "disk", f"{rest}{format_bytes(check.disk_free)} free"
+    for index, reason in enumerate(check.reasons):
+        yield "why" if index == 0 else "", reason
+
+
+def _problem(check: Preflight) -> Iterator[tuple[str, str]]:
+    if check.problem is not None:
+        yield "problem", check.problem.message
+        yield "", check.problem.hint
+
+
+def _facts_table(facts: Iterable[tuple[str, str]], model: MoeModel) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, value in _facts(name, path, model):
+    for label, value in facts:
         table.add_row(label, single_line(value))
     for label, line in _template(model.chat_template):
         table.add_row(label, Text(line, no_wrap=True, overflow="ellipsis"))
@@ -81,21 +127,42 @@ def show_table(name: str, path: Path, model: MoeModel) -> "Table":
 
 
 def _list_row(row: Row) -> tuple[str, ...]:
-    name, size = single_line(row.installed.record.name), format_bytes(row.installed.record.bytes)
+    name, size = single_line(row.installed.record.name), format_bytes(row.installed.record.total)
+    used = _day(row.last_used)
     if row.model is None:
-        return name, size, "damaged", _UNKNOWN, _UNKNOWN, _UNKNOWN
+        return _no_model(name, size, "damaged", used)
     model = row.model
-    return name, size, single_line(model.quantization), model.layout, _experts(model), str(model.context_length)
+    shape = (single_line(model.quantization), model.layout, _experts(model), str(model.context_length))
+    return name, size, *shape, used
+
+
+def _unfinished_rows(rest: Unfinished) -> Iterator[tuple[str, ...]]:
+    for part in rest.partials:
+        share = f"partial, {100 * part.have // part.size} %" if part.size else "partial"
+        yield _no_model(single_line(part.name), format_bytes(part.have), share)
+    sizes: dict[str, int] = {}
+    for left in rest.leftovers:
+        sizes[left.name] = sizes.get(left.name, 0) + left.nbytes
+    for name, size in sizes.items():
+        yield _no_model(single_line(name), format_bytes(size), "leftover")
+
+
+def _no_model(name: str, size: str, what: str, used: str = _UNKNOWN) -> tuple[str, ...]:
+    return name, size, what, _UNKNOWN, _UNKNOWN, _UNKNOWN, used
+
+
+def _day(moment: str | None) -> str:
+    return moment.partition("T")[0] if moment else _UNKNOWN
 
 
 def _experts(model: MoeModel) -> str:
     return f"{model.n_experts_used} of {model.n_experts}" if model.n_experts else _UNKNOWN
 
 
-def _facts(name: str, path: Path, model: MoeModel) -> Iterator[tuple[str, str]]:
+def _facts(name: str, path: str, model: MoeModel) -> Iterator[tuple[str, str]]:
     yield "name", name
     yield "title", model.name
-    yield "path", str(path)
+    yield "path", path
     yield "architecture", model.architecture
     yield "quantization", model.quantization
     yield "layers", str(model.n_layers)

@@ -52,13 +52,14 @@ def test_help_is_plain_text_on_stdout(args: tuple[str, ...], bare: Command) -> N
 
 def test_help_lists_what_works(bare: Command) -> None:
     text = bare.run("--help").text
-    assert all(f"  {command} " in text for command in ("chat", "ask", "list", "show"))
-    assert not any(f"  {command} " in text for command in ("pull", "serve", "bench", "doctor"))
+    assert all(f"  {command} " in text for command in ("chat", "ask", "pull", "list", "show", "rm", "verify"))
+    assert not any(f"  {command} " in text for command in ("serve", "bench", "doctor"))
 
 
 def test_an_empty_store(bare: Command, tmp_path: Path) -> None:
     result = bare.run("list", "--json")
-    assert (json.loads(result.stdout), result.stderr) == ({"models": []}, b"")
+    empty: dict[str, list[str]] = {"models": [], "partials": [], "leftovers": []}
+    assert (json.loads(result.stdout), result.stderr) == (empty, b"")
     result = bare.run("list")
     assert result.code == 0
     assert "mixchat chat demo" in result.errors[0]
@@ -70,7 +71,7 @@ def test_the_demo_is_listed(mixchat: Command) -> None:
     assert (result.code, result.stderr) == (0, b"")
     assert b"\x1b" not in result.stdout
     header, row = result.text.splitlines()
-    assert header.split() == ["name", "size", "quantization", "layout", "experts", "context"]
+    assert header.split() == ["name", "size", "quantization", "layout", "experts", "context", "last", "use"]
     assert row.split()[0] == "demo"
     assert "2 of 8" in row
     (model,) = json.loads(mixchat.run("list", "--json").stdout)["models"]

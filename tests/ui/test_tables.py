@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from mixchat.app.catalogue import Row
+from mixchat.app.keeping import Unfinished
 from mixchat.gguf.model import MoeModel
+from mixchat.models.keeping import Leftover, Partial
 from mixchat.models.library import Installed, Record
 from mixchat.ui.output import print_out
 from mixchat.ui.tables import list_table, show_table
@@ -22,23 +24,27 @@ def row(name: str, size: int, model: MoeModel | None) -> Row:
 
 
 ROWS = (
-    row("demo", 259_000_000, replace(mixtral("static/Q8_0"), layout="merged")),
+    replace(
+        row("demo", 259_000_000, replace(mixtral("static/Q8_0"), layout="merged")),
+        last_used="2025-02-03T04:05:06+00:00",
+    ),
     row("mixtral", 28_448_468_384, replace(mixtral(), layout="legacy")),
     row("dense\x1b[2J", 999, DENSE),
     row("broken", 1234, None),
 )
 
 WIDE = """\
-name            size  quantization  layout  experts  context
-demo       247.0 MiB  Q8_0          merged  2 of 8     32768
-mixtral     26.5 GiB  Q4_K_M        legacy  2 of 8     32768
-dense␛[2J      999 B  Q4_K_M        dense   -          32768
-broken       1.2 KiB  damaged       -       -              -
+name            size  quantization  layout  experts  context  last use
+demo       247.0 MiB  Q8_0          merged  2 of 8     32768  2025-02-03
+mixtral     26.5 GiB  Q4_K_M        legacy  2 of 8     32768  -
+dense␛[2J      999 B  Q4_K_M        dense   -          32768  -
+broken       1.2 KiB  damaged       -       -              -  -
 """
 NARROW = """\
 demo
   247.0 MiB, Q8_0, merged
   experts 2 of 8, context 32768
+  last use 2025-02-03
 mixtral
   26.5 GiB, Q4_K_M, legacy
   experts 2 of 8, context 32768
@@ -67,6 +73,18 @@ def test_a_list_at_40_columns() -> None:
 
 def test_a_piped_list_knows_no_width() -> None:
     assert listed(ROWS, 40, terminal=False, colour=True) == WIDE
+
+
+def test_downloads_that_can_go_on_and_leftovers_come_last() -> None:
+    partials = (Partial("half", "a.gguf", 500, 1000), Partial("some", "b.gguf", 7, None))
+    strays = tuple(Leftover("left", Path(f"/models/left/{index}.tmp"), 600) for index in range(2))
+    stream = FakeStream(terminal=False)
+    print_out(stream, {}, list_table((), Unfinished(partials, strays)))
+    assert stream.written.splitlines()[1:] == [
+        "half    500 B  partial, 50 %  -       -              -  -",
+        "some      7 B  partial        -       -              -  -",
+        "left  1.2 KiB  leftover       -       -              -  -",
+    ]
 
 
 def test_a_long_name_is_never_cut() -> None:
