@@ -242,8 +242,10 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _switch_off() -> None:
-    """The hub library reads these when it is imported."""
+    """The hub library reads these when it is imported; it takes an empty endpoint for an address."""
     os.environ.update(dict.fromkeys(_SWITCHED_OFF, "1"))
+    if not os.environ.get("HF_ENDPOINT"):
+        os.environ.pop("HF_ENDPOINT", None)
 
 
 def _unspeakable() -> NetworkError:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import traceback
@@ -138,6 +139,13 @@ def _bad_token(handler: object, *_: object, **__: object) -> None:
 
     assert isinstance(handler, _HubHandler)
     handler.say(401, b"{}", X_Error_Message="Invalid credentials in Authorization header")
+
+
+def test_an_empty_endpoint_is_none() -> None:
+    code = "from mixchat.models.hub import Hub; print(Hub().endpoint)"
+    environ = {**os.environ, "HF_ENDPOINT": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "https://huggingface.co\n"
 
 
 def test_offline_asks_nothing(fake: FakeHub, file: RemoteFile) -> None:
