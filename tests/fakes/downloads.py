@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from mixchat.gguf.types import TYPES
 from mixchat.gguf.writer import header_bytes, text
@@ -20,10 +21,21 @@ from mixchat.models.hub import Hub, RemoteFile
 from mixchat.models.library import installed
 from mixchat.models.patience import Patience
 from mixchat.store.places import Places, find_places
+from tests.fakes.hub import FakeHub
 
 QUICK = Patience(first_pause=0.01, longest_pause=0.05, longest_wait=0.1, connect=20.0, stall=20.0)
 _BLOCK = 1 << 20
 ROOT = Path(__file__).parents[2]
+
+
+class Scene(NamedTuple):
+    """A hub, its client, a file of it, and where the store puts it."""
+
+    fake: FakeHub
+    hub: Hub
+    file: RemoteFile
+    places: Places
+    folder: Path
 
 
 def gguf(nbytes: int = 300_000, seed: int = 0) -> bytes:

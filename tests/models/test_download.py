@@ -1,7 +1,6 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -13,56 +12,13 @@ from mixchat.models.hub import Hub, RemoteFile
 from mixchat.models.library import Piece, installed
 from mixchat.store.locks import hold
 from mixchat.store.places import Places
-from tests.fakes.downloads import QUICK, assert_whole, fetched, gguf, leave_part, names
+from tests.fakes.downloads import Scene, assert_whole, fetched, gguf, leave_part, names
 from tests.fakes.hub import FakeHub
 from tests.fakes.hub_faults import Fault
 
 MODEL = gguf()
 SHA256 = hashlib.sha256(MODEL).hexdigest()
 COMMIT = "c" * 40
-
-
-class Usage(NamedTuple):
-    total: int
-    used: int
-    free: int
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
-    assert hub.errors == []
-
-
-@pytest.fixture
-def hub(fake: FakeHub) -> Hub:
-    return Hub(fake.endpoint, patience=QUICK)
-
-
-@pytest.fixture
-def file(fake: FakeHub) -> RemoteFile:
-    return fake.add("o/n", "m.gguf", MODEL)
-
-
-@pytest.fixture
-def folder(places: Places) -> Path:
-    return places.models / "m"
-
-
-class Scene(NamedTuple):
-    """All of it together."""
-
-    fake: FakeHub
-    hub: Hub
-    file: RemoteFile
-    places: Places
-    folder: Path
-
-
-@pytest.fixture
-def scene(fake: FakeHub, hub: Hub, file: RemoteFile, places: Places, folder: Path) -> Scene:
-    return Scene(fake, hub, file, places, folder)
 
 
 def test_a_model_is_fetched_whole(fake: FakeHub, hub: Hub, file: RemoteFile, places: Places) -> None:

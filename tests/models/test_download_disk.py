@@ -1,7 +1,7 @@
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from mixchat.models.hub import Hub, RemoteFile
 from mixchat.models.library import installed
 from mixchat.models.part import Part, part_bytes
 from mixchat.store.places import Places
-from tests.fakes.downloads import QUICK, assert_whole, fetched, gguf, leave_part, names
+from tests.fakes.downloads import Scene, assert_whole, fetched, gguf, leave_part, names
 from tests.fakes.hub import FakeHub
 
 MODEL = gguf()
@@ -26,43 +26,6 @@ class Usage(NamedTuple):
     total: int
     used: int
     free: int
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
-    assert hub.errors == []
-
-
-@pytest.fixture
-def hub(fake: FakeHub) -> Hub:
-    return Hub(fake.endpoint, patience=QUICK)
-
-
-@pytest.fixture
-def file(fake: FakeHub) -> RemoteFile:
-    return fake.add("o/n", "m.gguf", MODEL)
-
-
-@pytest.fixture
-def folder(places: Places) -> Path:
-    return places.models / "m"
-
-
-class Scene(NamedTuple):
-    """All of it together."""
-
-    fake: FakeHub
-    hub: Hub
-    file: RemoteFile
-    places: Places
-    folder: Path
-
-
-@pytest.fixture
-def scene(fake: FakeHub, hub: Hub, file: RemoteFile, places: Places, folder: Path) -> Scene:
-    return Scene(fake, hub, file, places, folder)
 
 
 def test_the_disk_is_checked_before_the_first_byte(

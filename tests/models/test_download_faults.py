@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -22,23 +21,6 @@ from tests.fakes.hub_faults import Fault, Name, Where
 
 MODEL = gguf()
 OTHER = gguf(seed=1)
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
-    assert hub.errors == []
-
-
-@pytest.fixture
-def hub(fake: FakeHub) -> Hub:
-    return Hub(fake.endpoint, patience=QUICK)
-
-
-@pytest.fixture
-def file(fake: FakeHub) -> RemoteFile:
-    return fake.add("o/n", "m.gguf", MODEL)
 
 
 def part(places: Places) -> Path:

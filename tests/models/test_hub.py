@@ -2,7 +2,6 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,23 +19,6 @@ from tests.fakes.hub_faults import Fault, Name
 
 MODEL = gguf()
 HOSTILE = ("../x.gguf", "a/../../x.gguf", "/etc/x.gguf", "C:\\x.gguf", "a\\b.gguf", "a//b.gguf", "./a.gguf", "x" * 201)
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
-    assert hub.errors == []
-
-
-@pytest.fixture
-def hub(fake: FakeHub) -> Hub:
-    return Hub(fake.endpoint, patience=QUICK)
-
-
-@pytest.fixture
-def file(fake: FakeHub) -> RemoteFile:
-    return fake.add("o/n", "m.gguf", MODEL)
 
 
 def opened(hub: Hub, file: RemoteFile, start: int = 0) -> bytes:
