@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mixchat.cli.options import RunOptions, command
+from mixchat.cli.options import OutputOptions, RunOptions, command
 from mixchat.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
         *,
         asked: AskOptions,
         options: RunOptions,
+        output: OutputOptions,
     ) -> int:
         """Answer one prompt on stdout. Text piped into stdin is put behind PROMPT."""
         from mixchat.app.asking import Question, rehearse
@@ -56,12 +57,12 @@ def register(app: typer.Typer) -> None:
         if asked.format not in {"text", "json"}:
             raise UsageError(f"--format is {asked.format!r}, not text or json.", "mixchat ask --help")
         settings = settings_of(options)
-        messages = with_system(settings, _messages(prompt, asked, quiet=options.quiet))
+        messages = with_system(settings, _messages(prompt, asked, quiet=output.quiet))
         question = Question(model_of(settings, None, options), messages, tuple(asked.stop or ()), options.force)
-        with open_house(debug=options.debug) as house:
+        with open_house(debug=output.debug) as house:
             if asked.dry_run:
                 return _show_rehearsal(rehearse(house, settings, question), asked)
-            return _answer(house, settings, question, asked, quiet=options.quiet)
+            return _answer(house, settings, question, asked, quiet=output.quiet)
 
 
 def _messages(prompt: str | None, asked: AskOptions, *, quiet: bool) -> "tuple[Message, ...]":

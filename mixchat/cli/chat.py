@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mixchat.cli.options import RunOptions, command
+from mixchat.cli.options import OutputOptions, RunOptions, command
 
 
 def register(app: typer.Typer) -> None:
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
         reference: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Which model; see -m.")] = None,
         *,
         options: RunOptions,
+        output: OutputOptions,
     ) -> int:
         """Chat in the terminal. Ctrl-C stops an answer, Ctrl-D leaves."""
         from mixchat.app.conversing import Conversation
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
         from mixchat.ui.repl import run_chat
 
         settings = settings_of(options)
-        with open_house(debug=options.debug) as house:
+        with open_house(debug=output.debug) as house:
             name = model_of(settings, reference, options)
             talk = Conversation(house, settings, name, force=options.force)
-            return run_chat(talk, Terminal(sys.stdin, sys.stdout, sys.stderr, os.environ, options.quiet), name)
+            return run_chat(talk, Terminal(sys.stdin, sys.stdout, sys.stderr, os.environ, output.quiet), name)

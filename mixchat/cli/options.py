@@ -77,12 +77,10 @@ class RunOptions:
         str | None, typer.Option(metavar="auto|mmap|copy|mlock", help="How weights come into memory.")
     ] = None
     force: Annotated[bool, typer.Option("--force", help="Go on although it may not fit.")] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notices.")] = False
-    debug: Annotated[bool, typer.Option("--debug", help="Show llama.cpp's log, and tracebacks of errors.")] = False
 
     def flags(self) -> dict[str, object]:
         """The settings among them, by name."""
-        others = {"system_file", "force", "quiet", "debug"}
+        others = {"system_file", "force"}
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in others}
 
 

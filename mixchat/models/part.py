@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mixchat.errors import OutputError
 from mixchat.models.remote import RemoteFile
-from mixchat.store.atomic import remove_leftovers, write_atomic
+from mixchat.store.atomic import remove_leftovers, sync_folder, write_atomic
 
 PART = ".part"
 STATE = ".part.json"
@@ -122,7 +122,7 @@ class Part:
             os.fchmod(self._descriptor, 0o644)
             os.fsync(self._descriptor)
             self.path.replace(self._target)
-            _sync_folder(self._target.parent)
+            sync_folder(self._target.parent)
         forget(self._target)
 
 
@@ -190,14 +190,6 @@ def _remove_foreign(path: Path) -> None:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             path.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

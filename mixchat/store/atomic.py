@@ -53,7 +53,7 @@ def atomic_file(path: Path, mode: int = 0o600, *, nameless: bool = False) -> Ite
             os.fsync(file.fileno())
             _give_name(file, temporary)
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as exc:
         raise OutputError(
             f"{path} could not be written: {exc.strerror or exc}.",
@@ -90,7 +90,7 @@ def _give_name(file: BinaryIO, path: Path) -> None:
         os.link(f"{_OWN_FILES}/{file.fileno()}", path, src_dir_fd=file.fileno(), follow_symlinks=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename last; without it a power cut can undo it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
