@@ -4,12 +4,13 @@ Knows the metadata keys and sums up tensors by role; refuses to know memory, dev
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from mixchat.errors import BadHeader
 from mixchat.gguf.cursor import HINT
-from mixchat.gguf.header import Header
+from mixchat.gguf.header import Header, TensorInfo
 from mixchat.gguf.quantization import quantization_of
 from mixchat.gguf.roles import Part, role_of
 
@@ -22,6 +23,23 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """Matrices of one part and type.
+
+    Attributes:
+        part: `gate_up` is a tensor that joins both.
+        type: ggml's name, such as `Q4_K`.
+        nbytes: All of them together.
+        count: How many tensors.
+    """
+
+    part: Part
+    type: str
+    nbytes: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """Bytes of one layer.
 
@@ -31,6 +49,7 @@ class Layer:
         up: Routed experts, all of them; of a tensor that joins gate and up, half.
         gate: Routed experts; the other half.
         down: Routed experts.
+        weights: The same by part and type.
     """
 
     index: int
@@ -38,6 +57,7 @@ class Layer:
     up: int
     gate: int
     down: int
+    weights: tuple[Weights, ...] = ()
 
     @property
     def experts(self) -> int:
@@ -73,6 +93,8 @@ class MoeModel:
         token_embd: Bytes of the token embedding.
         output: Bytes of the head; 0 when it is the token embedding.
         other: Bytes outside the layers, embedding and head (the last norm).
+        outside: Bytes outside the layers by part and type.
+        tensors: All of them.
         tokenizer: `tokenizer.ggml.model`.
         chat_template: The file's own Jinja template.
         file_bytes: Bytes of the complete file.
@@ -99,6 +121,8 @@ class MoeModel:
     tokenizer: str
     chat_template: str | None
     file_bytes: int
+    outside: tuple[Weights, ...] = ()
+    tensors: tuple[TensorInfo, ...] = ()
 
     @property
     def n_layers(self) -> int:
@@ -138,7 +162,8 @@ def describe(header: Header) -> MoeModel:
         BadHeader: A key is missing (named in the message), or metadata and tensors contradict each other.
     """
     architecture = _architecture(header)
-    layers, outside = _bytes_by_role(header, _layer_count(header, architecture))
+    inside, outside = _by_layer(header, _layer_count(header, architecture))
+    layers = tuple(_layer(index, weights) for index, weights in enumerate(inside))
     layout = _layout(header)
     n_experts, n_used = (0, 0) if layout == "dense" else _experts(header, architecture)
     width = _positive(header, f"{architecture}.embedding_length")
@@ -160,12 +185,14 @@ def describe(header: Header) -> MoeModel:
         n_experts=n_experts,
         n_experts_used=n_used,
         layers=layers,
-        token_embd=outside["token_embd"],
-        output=outside["output"],
-        other=outside["other"],
+        token_embd=_sum(outside, "token_embd"),
+        output=_sum(outside, "output"),
+        other=_sum(outside, "other"),
         tokenizer=header.text("tokenizer.ggml.model"),
         chat_template=_optional_text(header, "tokenizer.chat_template"),
         file_bytes=header.file_bytes,
+        outside=tuple(outside),
+        tensors=header.tensors,
     )
 
 
@@ -242,28 +269,34 @@ def _vocab_size(header: Header, architecture: str) -> int:
     raise BadHeader(f"The metadata lacks {key}.", HINT)
 
 
-def _bytes_by_role(header: Header, layers: int) -> tuple[tuple[Layer, ...], dict[Part, int]]:
-    """Bytes per layer, and of what lies outside the layers."""
-    inside: list[dict[Part, int]] = [{} for _ in range(layers)]
-    outside: dict[Part, int] = {"token_embd": 0, "output": 0, "other": 0}
+def _by_layer(header: Header, layers: int) -> tuple[list[list[Weights]], list[Weights]]:
+    """Weights of each layer, and of what lies outside the layers."""
+    held: dict[tuple[int | None, Part, str], Weights] = {}
     for tensor in header.tensors:
         role = role_of(tensor.name)
-        if role.layer is None:
-            outside[role.part] += tensor.nbytes
-        elif role.layer < layers:
-            held = inside[role.layer]
-            held[role.part] = held.get(role.part, 0) + tensor.nbytes
-        else:
+        if role.layer is not None and role.layer >= layers:
             raise BadHeader(f"Tensor {tensor.name!r} lies past the last of {layers} layers.", HINT)
-    return tuple(_layer(index, held) for index, held in enumerate(inside)), outside
+        key = (role.layer, role.part, tensor.type.name)
+        nbytes, count = (held[key].nbytes, held[key].count) if key in held else (0, 0)
+        held[key] = Weights(role.part, tensor.type.name, nbytes + tensor.nbytes, count + 1)
+    inside: list[list[Weights]] = [[] for _ in range(layers)]
+    outside: list[Weights] = []
+    for (layer, _part, _type), weights in held.items():
+        (outside if layer is None else inside[layer]).append(weights)
+    return inside, outside
 
 
-def _layer(index: int, held: dict[Part, int]) -> Layer:
-    joined = held.get("gate_up", 0)
+def _sum(weights: Iterable[Weights], part: Part) -> int:
+    return sum(each.nbytes for each in weights if each.part == part)
+
+
+def _layer(index: int, weights: Sequence[Weights]) -> Layer:
+    joined = _sum(weights, "gate_up")
     return Layer(
         index,
-        dense=held.get("dense", 0),
-        up=held.get("up", 0) + joined - joined // 2,
-        gate=held.get("gate", 0) + joined // 2,
-        down=held.get("down", 0),
+        dense=_sum(weights, "dense"),
+        up=_sum(weights, "up") + joined - joined // 2,
+        gate=_sum(weights, "gate") + joined // 2,
+        down=_sum(weights, "down"),
+        weights=tuple(weights),
     )
