@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from mixchat.models.demo import FILE, make_demo
 from mixchat.models.registry import load_registry
 from mixchat.store.places import Places, find_places
 
 CLEANED = ("MIXCHAT_", "HF_", "HUGGING_FACE_", "HUGGINGFACE_", "XDG_", "LC_", "LLAMA_", "GGML_", "GOMP_", "OMP_")
+settings.register_profile("shared machines", deadline=None)
+settings.load_profile("shared machines")
+
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 

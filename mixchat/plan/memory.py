@@ -13,6 +13,9 @@ DEFAULT_UBATCH = 512
 CONTEXT_STEP = 256
 """llama.cpp rounds a context up to a multiple of this."""
 
+ALL_PARTS = 3
+"""A layer's expert tensors: up, gate and down."""
+
 _KV_TYPES = {"f16": TYPES["F16"], "q8_0": TYPES["Q8_0"], "q4_0": TYPES["Q4_0"]}
 _FLOAT = 4
 _HALF = 2
@@ -49,23 +52,35 @@ def kv_bytes(model: MoeModel, context: int, kv_type: KvType) -> int:
     return sum(kv_per_layer(model, context, kv_type))
 
 
-def compute_bytes(model: MoeModel, ubatch: int, context: int) -> int:
-    """Upper estimate of one device's compute buffers, with flash attention.
+def compute_bytes(model: MoeModel, ubatch: int, context: int, parts: int = ALL_PARTS) -> int:
+    """One device's compute buffers, with flash attention and one token's logits at a time.
 
-    Per token of the ubatch, in floats: its logits, three vectors of the feed-forward block (gate, up and their
-    product, of the chosen experts together), four of the embedding's width and four of the query's; and one half per
-    token of context, the attention mask. llama.cpp reports 208 MiB for Mixtral at 8192 tokens of context and a ubatch
-    of 512, where this says 302; the difference leaves room for logits that llama.cpp overlaps with the rest, and for
-    the CPU's scratch memory, which it does not report.
+    The peak of llama.cpp's graph, in vectors per token of the ubatch: while attention is computed, three of the
+    embedding's width and two of the query's; in the feed-forward block one per expert tensor that lies here, of the
+    chosen experts together, and four of the embedding's width. Besides, one half per token of the context and of the
+    ubatch, the attention mask. llama.cpp reports 200 MiB for Mixtral on a GPU and 208 on the CPU at a context of 8192
+    and a ubatch of 512, where this says 208; with attention alone it reports 48 MiB, as this does.
 
     Args:
         model: Whose widths count.
         ubatch: Tokens of one physical prefill batch.
         context: Tokens, rounded up as llama.cpp does.
+        parts: How many of a layer's three expert tensors (or of a dense block's) lie on the device; 0: attention alone.
     """
     query = max(model.heads) * model.key_length
-    floats = model.vocab_size + 3 * model.feed_forward + 4 * (model.width + query)
-    return ubatch * (_FLOAT * floats + _HALF * round_context(context))
+    attention = 3 * model.width + 2 * query
+    block = parts * model.feed_forward + 4 * model.width if parts else 0
+    return ubatch * _FLOAT * max(attention, block) + mask_bytes(ubatch, context) + _FLOAT * model.vocab_size
+
+
+def input_bytes(model: MoeModel, ubatch: int, context: int) -> int:
+    """The CPU's compute buffers when all layers are elsewhere: the embedded tokens, twice, and the mask."""
+    return ubatch * _FLOAT * 2 * model.width + mask_bytes(ubatch, context)
+
+
+def mask_bytes(ubatch: int, context: int) -> int:
+    """The attention mask: a half for each token of the context, for each token of the ubatch."""
+    return ubatch * _HALF * round_context(context)
 
 
 def _row_bytes(kind: GgmlType, elements: int) -> int:
