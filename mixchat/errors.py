@@ -12,7 +12,8 @@ MixchatError
 │   ├── BadHeader              the header contradicts itself or a limit
 │   └── BadTemplate            its chat template fails, hangs or grows without end
 ├── EngineError            6   llama.cpp said no
-│   └── EngineDied             the worker process ended by itself
+│   ├── EngineDied             the worker process ended by itself
+│   └── AllocationFailed       a device had no room for a buffer
 ├── PromptTooLong          7   the prompt exceeds the context
 ├── NotFound              10   no such model, file or optional part
 │   └── NotPulled              a model that is not on this machine and can be fetched
@@ -140,6 +141,18 @@ class EngineDied(EngineError):
     def __init__(self, message: str, hint: str, signal: int = 0) -> None:
         super().__init__(message, hint)
         self.signal = signal
+
+
+class AllocationFailed(EngineError):
+    """A device had no room for a buffer of weights, KV cache or computation.
+
+    Attributes:
+        device: llama.cpp's name of it, `CPU` for RAM; empty when it does not tell.
+    """
+
+    def __init__(self, message: str, hint: str, device: str = "") -> None:
+        super().__init__(message, hint)
+        self.device = device
 
 
 class PromptTooLong(MixchatError):

@@ -12,9 +12,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, Final, cast
 
-import mixchat.errors
 from mixchat.chat.messages import Message, Piece
 from mixchat.engine import protocol
+from mixchat.engine.death import Life, died
+from mixchat.engine.endpoint import parse_endpoint
 from mixchat.engine.events import (
     DeviceInfo,
     Finished,
@@ -25,24 +26,15 @@ from mixchat.engine.events import (
     LoadRequest,
     Token,
 )
-from mixchat.errors import BadTemplate, EngineDied, EngineError, MixchatError, PromptTooLong
+from mixchat.errors import BadTemplate, EngineDied
 
 _READ: Final = 65536
-_HINT: Final = "The same command with --debug shows llama.cpp's log."
 _END_SECONDS: Final = 2.0
 _SECRETS: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN", "MIXCHAT_TOKEN")
 _LAST: Final = (
-    *(protocol.Devices, protocol.Tokens, protocol.Rendered, protocol.Probed, protocol.Cancelled),
+    *(protocol.Devices, protocol.Tokens, protocol.Rendered, protocol.Probed, protocol.Measured, protocol.Cancelled),
     *(Loaded, Finished),
 )
-_CAUSES: Final = {
-    signal.SIGBUS: "the model file changed or could not be read while it was in use",
-    signal.SIGKILL: "killed from outside, most often because the machine ran out of memory",
-    signal.SIGSEGV: "a fault inside llama.cpp",
-    signal.SIGILL: "this build of llama.cpp uses instructions that this CPU lacks",
-    signal.SIGABRT: "llama.cpp gave up",
-    signal.SIGTERM: "terminated from outside",
-}
 
 
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -70,15 +62,20 @@ class WorkerClient:
         self._writing = False
         self._cancel_waits = False
         self._doing = "starting"
+        self._servers: tuple[str, ...] = ()
+        self._log_start = 0
 
     @property
     def pid(self) -> int | None:
         """The worker's process id while it runs."""
         return self._process.pid if self._process else None
 
-    def devices(self) -> tuple[DeviceInfo, ...]:
+    def devices(self, rpc: Sequence[str] = ()) -> tuple[DeviceInfo, ...]:
         """See Engine."""
-        answer = self._one(protocol.AskDevices(), "looking for devices")
+        wanted = tuple(str(parse_endpoint(server)) for server in rpc)
+        self.alive()
+        self._servers = tuple(dict.fromkeys((*self._servers, *wanted)))
+        answer = self._one(protocol.AskDevices(wanted), "looking for devices")
         assert isinstance(answer, protocol.Devices)  # noqa: S101 - the protocol's promise
         return answer.devices
 
@@ -120,6 +117,12 @@ class WorkerClient:
         answer = self._one(protocol.AskProbe(path, extra_buffers), "testing itself")
         assert isinstance(answer, protocol.Probed)  # noqa: S101 - the protocol's promise
         return answer.logits
+
+    def measure(self, asked: protocol.AskMeasure) -> protocol.Measured:
+        """How fast a device computes; takes about a second."""
+        answer = self._one(asked, "measuring this machine")
+        assert isinstance(answer, protocol.Measured)  # noqa: S101 - the protocol's promise
+        return answer
 
     def alive(self) -> bool:
         """See Engine."""
@@ -170,7 +173,7 @@ class WorkerClient:
                     if request_id != mine:
                         continue
                     if isinstance(answer, protocol.Failed):
-                        raise _error(answer)
+                        raise protocol.error_of(answer)
                     yield answer
                     if isinstance(answer, _LAST):
                         self._current = None
@@ -184,6 +187,7 @@ class WorkerClient:
     def _start(self) -> subprocess.Popen[bytes]:
         self._frames = protocol.FrameBuffer()
         self._log = self._log or cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - until close
+        self._log_start = len(self.log())
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mixchat.engine.worker"],
             stdin=subprocess.PIPE,
@@ -217,27 +221,12 @@ class WorkerClient:
         return (protocol.decode(body) for body in self._frames.feed(data))
 
     def _died(self) -> EngineDied:
-        code = self._end()
-        doing = f"while {self._doing}"
-        if code is not None and code < 0:
-            name, cause = signal.Signals(-code).name, _CAUSES.get(signal.Signals(-code), "by a signal")
-            return EngineDied(
-                f"The engine was killed by {name} {doing}: {cause}{self._last_words(-code)}.", _HINT, -code
-            )
-        return EngineDied(f"The engine ended {doing}{self._last_words(0)}.", _HINT, 0)
-
-    def _last_words(self, number: int) -> str:
-        """llama.cpp's or Python's last line, where it explains the end."""
-        lines = [line for line in self.log().splitlines() if line.strip()]
-        if number == signal.SIGABRT:
-            lines = [line for line in lines if "GGML_ASSERT" in line or "what()" in line or "rror" in line]
-        elif number:
-            return ""
-        return f" ({lines[-1].strip()})" if lines else ""
+        servers, code = self._servers, self._end()
+        return died(Life("The engine", self._doing, self.log()[self._log_start :], servers), code)
 
     def _end(self) -> int | None:
         """Close the pipes and wait for the process; returns its exit code, negative for a signal."""
-        process, self._process = self._process, None
+        process, self._process, self._servers = self._process, None, ()
         if process is None:
             return None
         for pipe in (process.stdin, process.stdout):
@@ -248,12 +237,3 @@ class WorkerClient:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
-
-
-def _error(failed: protocol.Failed) -> MixchatError:
-    """The error that the worker raised, as ours; its own arguments beyond message and hint are lost."""
-    cls = getattr(mixchat.errors, failed.kind, EngineError)
-    if cls is PromptTooLong or not issubclass(cls, MixchatError):
-        cls = EngineError
-    error: MixchatError = cls(failed.message, failed.hint)
-    return error

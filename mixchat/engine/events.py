@@ -7,7 +7,7 @@ Times are milliseconds, sizes bytes.
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mixchat.plan.values import KvType, LoadMode
+from mixchat.plan.values import KvType, LoadMode, Override
 
 FinishReason = Literal["stop", "length", "interrupted"]
 
@@ -73,7 +73,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Milliseconds of each phase, and tokens per second of prefill and decode (0 when nothing ran)."""
+    """Milliseconds of each phase, and tokens per second of prefill and decode (0 when nothing ran).
+
+    `major_faults` counts the pages that the answer had to wait for the disk for.
+    """
 
     load_ms: float = 0.0
     prefill_ms: float = 0.0
@@ -81,6 +84,7 @@ class Timings:
     ttft_ms: float = 0.0
     prefill_tps: float = 0.0
     decode_tps: float = 0.0
+    major_faults: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +104,14 @@ class DeviceInfo:
     """A device that llama.cpp can use; memory in bytes.
 
     Attributes:
-        name: llama.cpp's name, such as `CUDA0` or `CPU`.
-        description: The maker's name.
+        name: llama.cpp's name, such as `CUDA0`, `RPC0` or `CPU`; unique within a worker.
+        description: The maker's name; of a remote device its HOST:PORT.
         kind: As ggml classes it.
         free: Free memory at the time of asking.
         total: All its memory.
+        unified: It computes in the RAM that the CPU uses too (integrated GPUs, Apple silicon).
+        remote: It is reached over RPC.
+        backend: ggml's name of its backend, such as `CPU`, `CUDA`, `MTL` or `RPC`.
     """
 
     name: str
@@ -112,11 +119,18 @@ class DeviceInfo:
     kind: Literal["cpu", "gpu", "igpu", "accel"]
     free: int
     total: int
+    unified: bool = False
+    remote: bool = False
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class BufferSize:
-    """A buffer that llama.cpp reported in its log: its device's name, what it holds and its bytes."""
+    """A buffer that llama.cpp reported in its log: its device's name, what it holds and its bytes.
+
+    The CPU has several names: `CPU`, `CPU_Mapped` (a span of the mapped file), `CPU_REPACK` (private copies), and a
+    card's `CUDA_Host` and the like. A remote device is named as in DeviceInfo, not by its HOST:PORT.
+    """
 
     device: str
     holds: Literal["model", "kv", "compute", "output"]
@@ -131,11 +145,16 @@ class Loaded:
         context: Tokens that fit the KV cache; llama.cpp rounds what was asked up to a multiple of 256.
         buffers: What was really allocated.
         load_ms: Milliseconds, reading ahead included.
+        mapped: Bytes of the model's files that the worker still maps; 0 in copy mode and where nobody can tell.
+        resident: Those of them that lie in RAM; the rest is read from the disk when it is needed. On a file that
+            the user may not write Linux does not tell, and all of it counts as resident.
     """
 
     context: int
     buffers: tuple[BufferSize, ...]
     load_ms: float
+    mapped: int = 0
+    resident: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +164,11 @@ class LoadRequest:
     Attributes:
         path: The model file.
         context: Tokens of KV cache.
-        gpu: All layers on the GPU devices; otherwise the CPU alone.
+        devices: Names of the devices to use, in order; none: the CPU alone.
+        n_gpu_layers: The last layers, the head included, that go to those devices.
+        tensor_split: How many of these each device gets.
+        overrides: Tensors that go elsewhere, by pattern; the device `CPU` is RAM.
+        outputs: Tokens of one batch whose logits are wanted at most.
         kv_type: Type of the KV cache.
         ubatch: Tokens of one physical prefill batch.
         threads: Compute threads.
@@ -157,7 +180,11 @@ class LoadRequest:
 
     path: str
     context: int = 8192
-    gpu: bool = False
+    devices: tuple[str, ...] = ()
+    n_gpu_layers: int = 0
+    tensor_split: tuple[int, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    outputs: int = 1
     kv_type: KvType = "f16"
     ubatch: int = 512
     threads: int = 1

@@ -17,15 +17,27 @@ class Engine(Protocol):
     Every method may raise EngineDied; the next call starts a new engine, without a model.
     """
 
-    def devices(self) -> tuple[DeviceInfo, ...]:
-        """What llama.cpp can compute on here."""
+    def devices(self, rpc: Sequence[str] = ()) -> tuple[DeviceInfo, ...]:
+        """What llama.cpp can compute on here, and on RPC servers.
+
+        A server's devices have names of their own (`RPC0`, `RPC1`, ...), which hold until the engine dies; a load that
+        names one needs this question before it.
+
+        Args:
+            rpc: Servers as HOST:PORT.
+
+        Raises:
+            UsageError: One is not written so.
+            EngineError: One does not answer within 3 seconds, or this build of llama.cpp has no RPC.
+        """
 
     def load(self, request: LoadRequest) -> Iterator[Loading | Loaded]:
         """Load a model in the place of the one before; ends with `Loaded`, or without it after `interrupt`.
 
         Raises:
             BadModel: llama.cpp refuses the file.
-            EngineError: It loads but cannot run.
+            AllocationFailed: A device has no room for its part.
+            EngineError: It loads but cannot run, or there is no device of a name.
         """
 
     def tokenize(self, pieces: Sequence[Piece], *, prompt: bool) -> tuple[tuple[int, ...], ...]:

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Final
 
+from mixchat import errors
 from mixchat.chat.messages import Control, Message, Text
 from mixchat.engine import events
+from mixchat.errors import EngineError, MixchatError
+from mixchat.plan.values import Override
 
 MAX_FRAME: Final = 64 * 2**20
 _LENGTH: Final = struct.Struct(">I")
@@ -19,7 +22,9 @@ _LENGTH: Final = struct.Struct(">I")
 
 @dataclass(frozen=True, slots=True)
 class AskDevices:
-    """Answered by `Devices`."""
+    """Answered by `Devices`, those of the RPC servers (HOST:PORT) among them."""
+
+    rpc: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,54 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class AskMeasure:
+    """How fast a device computes; answered by `Measured`.
+
+    Attributes:
+        device: Its name.
+        weights: ggml's name of a type of weights; empty: what depends on none.
+        threads: Compute threads of a CPU.
+        extra_buffers: Keep them in llama.cpp's extra buffers.
+        size: Bytes that one run reads; more than any cache holds.
+    """
+
+    device: str
+    weights: str
+    threads: int
+    extra_buffers: bool
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Figures as in `plan.values.Rates` and `Link`; 0 where the device gives none, or it was not asked for.
+
+    Attributes:
+        decode: Of the type asked for.
+        prefill: Of the type asked for.
+        routed: Prefill of experts, counting the bytes of those that a token uses.
+        bandwidth: See Rates.
+        attention: See Rates.
+        node: See Rates.
+        mapped: See Link.
+        pinned: See Link.
+        latency: See Link.
+        quiet: No other process took a noticeable part of the processor meanwhile.
+    """
+
+    decode: float = 0.0
+    prefill: float = 0.0
+    routed: float = 0.0
+    bandwidth: float = 0.0
+    attention: float = 0.0
+    node: float = 0.0
+    mapped: float = 0.0
+    pinned: float = 0.0
+    latency: float = 0.0
+    quiet: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """Stop the request of that id; it still answers, with what it has."""
 
@@ -103,11 +156,30 @@ class Failed:
         kind: The error class's name in mixchat.errors.
         message: The cause, not cleaned for a terminal.
         hint: What to do next.
+        details: The error's further attributes, by name.
     """
 
     kind: str
     message: str
     hint: str
+    details: tuple[tuple[str, str | float | None], ...] = ()
+
+
+def failure(error: MixchatError) -> Failed:
+    """An error as a message; `error_of` makes it an error again."""
+    plain = ("message", "hint")
+    details = tuple((name, value) for name, value in vars(error).items() if name not in plain)
+    return Failed(type(error).__name__, error.message, error.hint, details)
+
+
+def error_of(failed: Failed) -> MixchatError:
+    """The error that the other side raised, whatever its constructor takes."""
+    cls = getattr(errors, failed.kind, EngineError)
+    if not (isinstance(cls, type) and issubclass(cls, MixchatError)):
+        cls = EngineError
+    error = cls.__new__(cls, failed.message)
+    error.__dict__.update(dict(failed.details), message=failed.message, hint=failed.hint)
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +191,7 @@ _TYPES: Final[dict[str, type]] = {
     cls.__name__: cls
     for cls in (
         *(AskDevices, Devices, AskLoad, AskTokens, Tokens, AskRender, Rendered, AskGenerate, AskProbe, Probed),
-        *(Cancel, Cancelled, Failed, Control, Message, Text),
+        *(AskMeasure, Measured, Cancel, Cancelled, Failed, Control, Message, Text, Override),
         *(events.Sampling, events.Loading, events.Prefilling, events.Token, events.Usage, events.Timings),
         *(events.Finished, events.DeviceInfo, events.BufferSize, events.Loaded, events.LoadRequest),
         events.GenerateRequest,

@@ -137,6 +137,16 @@ def test_a_bug_in_the_worker_is_named_by_its_last_line(client: WorkerClient) -> 
         client._one("no message at all", "looking")
 
 
+def test_a_worker_ends_at_a_frame_that_it_does_not_understand(client: WorkerClient) -> None:
+    client.devices()
+    assert client._process is not None
+    assert client._process.stdin is not None
+    os.write(client._process.stdin.fileno(), (2).to_bytes(4, "big") + b"{}")
+    assert client._process.wait(5) == 1
+    with pytest.raises(EngineDied, match="malformed frame"):
+        client.devices()
+
+
 def test_closing_ends_the_worker_at_once(client: WorkerClient, demo_model: Path) -> None:
     list(client.load(LoadRequest(str(demo_model), context=4096, threads=2)))
     events = client.generate(GenerateRequest((chatml(client, "words") * 300)[:3000], GREEDY, 5))

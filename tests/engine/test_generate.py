@@ -8,7 +8,7 @@ import pytest
 from mixchat.chat.messages import Control, Text
 from mixchat.engine.client import WorkerClient
 from mixchat.engine.events import Finished, GenerateRequest, LoadRequest, Prefilling, Sampling, Token
-from mixchat.errors import EngineError
+from mixchat.errors import EngineError, PromptTooLong
 from tests.engine.steps import GREEDY, chatml, finished, greedy, said
 
 
@@ -88,8 +88,9 @@ def test_the_context_is_the_limit(client: WorkerClient, demo_model: Path) -> Non
     # The last token that is sampled needs no cell of its own.
     assert end.usage.completion_tokens <= 256 - len(prompt) + 1
     assert end.reason in {"length", "stop"}
-    with pytest.raises(EngineError, match="room for 255"):
+    with pytest.raises(PromptTooLong, match="room for 255") as caught:
         list(client.generate(GenerateRequest(prompt * 2, GREEDY)))
+    assert (caught.value.tokens, caught.value.room) == (2 * len(prompt), 255)
     assert greedy(client, chatml(client, "Say yes."), 1)[2].usage.completion_tokens == 1
 
 

@@ -7,14 +7,20 @@ from hypothesis import strategies as st
 
 from mixchat.chat.messages import Control, Message, Text
 from mixchat.engine import events, protocol
+from mixchat.errors import AllocationFailed, BadModel, EngineDied, EngineError, MixchatError, PromptTooLong
+from mixchat.plan.values import Override
 
 MESSAGES = [
     protocol.AskDevices(),
+    protocol.AskDevices(("127.0.0.1:1",)),
     protocol.Devices((events.DeviceInfo("CPU", "Ä \x1b[0m", "cpu", 1, 2), events.DeviceInfo("GPU", "", "gpu", 0, 0))),
-    protocol.AskLoad(events.LoadRequest("/m.gguf", context=1, gpu=True, kv_type="q4_0", load_mode="copy")),
+    protocol.AskLoad(events.LoadRequest("/m.gguf", context=1, kv_type="q4_0", load_mode="copy")),
+    protocol.AskLoad(
+        events.LoadRequest("/m", devices=("A", "B"), tensor_split=(1, 2), overrides=(Override("^$", "CPU"),))
+    ),
     events.Loading(0.25),
     events.Loaded(256, (events.BufferSize("CPU", "kv", 7),), 1.5),
-    events.Loaded(0, (), 0.0),
+    events.Loaded(0, (), 0.0, mapped=5, resident=4),
     protocol.AskTokens((Control("<s>"), Text("🙂 \ufffd")), True),
     protocol.Tokens(((1, 2), (), (3,))),
     protocol.AskRender("{{ x }}", (Message("user", "hi"),), "<s>", "</s>"),
@@ -25,9 +31,12 @@ MESSAGES = [
     events.Finished("stop", events.Usage(1, 0, 2), events.Timings(ttft_ms=2.5)),
     protocol.AskProbe("/p", True),
     protocol.Probed((0.5, -1.0)),
+    protocol.AskMeasure("CPU", "Q4_K", 2, True, 1 << 28),
+    protocol.Measured(decode=1e9, latency=1e-5),
     protocol.Cancel(),
     protocol.Cancelled(),
     protocol.Failed("BadModel", "why", "what next"),
+    protocol.Failed("AllocationFailed", "why", "what next", (("device", "RPC0"), ("n", 3), ("x", None))),
 ]
 
 
@@ -35,6 +44,30 @@ MESSAGES = [
 def test_a_message_arrives_as_it_was_sent(message: object) -> None:
     (body,) = protocol.FrameBuffer().feed(protocol.encode(7, message))
     assert protocol.decode(body) == (7, message)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BadModel("why", "what next"),
+        AllocationFailed("why", "what next", "CUDA0"),
+        EngineDied("why", "what next", 11),
+        PromptTooLong(9, 5, "what next"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_arrives_whole(error: MixchatError) -> None:
+    (body,) = protocol.FrameBuffer().feed(protocol.encode(1, protocol.failure(error)))
+    _id, message = protocol.decode(body)
+    assert isinstance(message, protocol.Failed)
+    arrived = protocol.error_of(message)
+    assert (type(arrived), vars(arrived), str(arrived)) == (type(error), vars(error), str(error))
+    assert arrived.exit_code == error.exit_code
+
+
+@pytest.mark.parametrize("kind", ["NoSuchError", "ClassVar", "__name__"])
+def test_a_kind_that_is_no_error_of_ours_is_an_engine_error(kind: str) -> None:
+    assert type(protocol.error_of(protocol.Failed(kind, "why", "what next"))) is EngineError
 
 
 def test_every_type_that_may_cross_is_tried_here() -> None:

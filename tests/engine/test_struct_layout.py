@@ -23,8 +23,23 @@ print(json.dumps({
 }))
 """
 
-MODEL = {"devices": 0, "tensor_buft_overrides": 8, "n_gpu_layers": 16, "load_mode": 24, "progress_callback": 48}
-CONTEXT = {"n_ctx": 0, "n_batch": 4, "n_ubatch": 8, "n_seq_max": 12, "n_threads": 28, "flash_attn_type": 52}
+MODEL = {
+    "devices": 0,
+    "tensor_buft_overrides": 8,
+    "n_gpu_layers": 16,
+    "load_mode": 24,
+    "tensor_split": 40,
+    "progress_callback": 48,
+}
+CONTEXT = {
+    "n_ctx": 0,
+    "n_batch": 4,
+    "n_ubatch": 8,
+    "n_seq_max": 12,
+    "n_outputs_max": 20,
+    "n_threads": 28,
+    "flash_attn_type": 52,
+}
 # llama.cpp's own defaults, read through the fields: a shifted layout would not give them.
 DEFAULTS = [-1, -1, True, False, 512, 2048, 512, 1, -1, 1, 1, True, True]
 

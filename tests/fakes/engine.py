@@ -1,6 +1,7 @@
 """A scripted engine: a token per character, another one when it is sampled, and one per markup; it dies on command."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from mixchat.chat.messages import Control, Message, Piece
 from mixchat.engine.events import (
@@ -22,6 +23,7 @@ from mixchat.plan.memory import round_context
 SAMPLED = 1_000_000
 MARKUP = 2_000_000
 CPU = DeviceInfo("CPU", "A processor", "cpu", 8 << 30, 16 << 30)
+REMOTE = DeviceInfo("RPC0", "127.0.0.1:50052", "gpu", 8 << 30, 16 << 30, remote=True, backend="RPC")
 
 Render = Callable[[Sequence[Message]], str]
 
@@ -39,6 +41,7 @@ class FakeEngine:
         dies_at: `devices`, `load`, `tokenize`, `render`, `prefill` or `decode`: raises EngineDied there, once.
         on_step: Called at each of those with its name, before anything else.
         loads: The requests it got; `generations`, `tokenized` and `rendered` likewise.
+        servers: The RPC servers of each question for devices; each answers with a device like REMOTE.
         closed: How often it was closed.
     """
 
@@ -51,6 +54,7 @@ class FakeEngine:
         self.generations: list[GenerateRequest] = []
         self.tokenized: list[tuple[Piece, ...]] = []
         self.rendered: list[tuple[Message, ...]] = []
+        self.servers: list[tuple[str, ...]] = []
         self.closed = 0
         self._replies = iter(replies)
         self._template = template
@@ -60,9 +64,11 @@ class FakeEngine:
         self._model: LoadRequest | None = None
         self._running = self._stopped = False
 
-    def devices(self) -> tuple[DeviceInfo, ...]:
+    def devices(self, rpc: Sequence[str] = ()) -> tuple[DeviceInfo, ...]:
         self._step("devices")
-        return self._devices
+        self.servers.append(tuple(rpc))
+        remote = (replace(REMOTE, name=f"RPC{i}", description=server) for i, server in enumerate(rpc))
+        return (*self._devices, *remote)
 
     def load(self, request: LoadRequest) -> Iterator[Loading | Loaded]:
         self.loads.append(request)

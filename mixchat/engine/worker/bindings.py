@@ -35,6 +35,10 @@ def _ggml(name: str, result: Any, *arguments: Any) -> Any:
     return function
 
 
+def _optional(name: str, result: Any, *arguments: Any) -> Any | None:
+    return _ggml(name, result, *arguments) if hasattr(llama._lib, name) else None  # noqa: SLF001
+
+
 llama: Any = _load()
 
 backend_dev_count = _ggml("ggml_backend_dev_count", ctypes.c_size_t)
@@ -42,6 +46,11 @@ backend_dev_get = _ggml("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t
 backend_dev_name = _ggml("ggml_backend_dev_name", ctypes.c_char_p, ctypes.c_void_p)
 backend_dev_description = _ggml("ggml_backend_dev_description", ctypes.c_char_p, ctypes.c_void_p)
 backend_dev_type = _ggml("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
+backend_dev_backend_reg = _ggml("ggml_backend_dev_backend_reg", ctypes.c_void_p, ctypes.c_void_p)
+backend_dev_buffer_type = _ggml("ggml_backend_dev_buffer_type", ctypes.c_void_p, ctypes.c_void_p)
+backend_cpu_buffer_type = _ggml("ggml_backend_cpu_buffer_type", ctypes.c_void_p)
+backend_reg_name = _ggml("ggml_backend_reg_name", ctypes.c_char_p, ctypes.c_void_p)
+backend_register = _ggml("ggml_backend_register", None, ctypes.c_void_p)
 backend_dev_memory = _ggml(
     "ggml_backend_dev_memory",
     None,
@@ -50,10 +59,25 @@ backend_dev_memory = _ggml(
     ctypes.POINTER(ctypes.c_size_t),
 )
 
-LogCallback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+# Only a build with the RPC backend has these two.
+rpc_add_server = _optional("ggml_backend_rpc_add_server", ctypes.c_void_p, ctypes.c_char_p)
+rpc_start_server = _optional(
+    "ggml_backend_rpc_start_server",
+    None,
+    *(ctypes.c_char_p, ctypes.c_char_p),
+    *(ctypes.c_size_t, ctypes.c_size_t),
+    ctypes.c_void_p,
+)
 
+LogCallback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 NO_DEVICES = (ctypes.c_void_p * 1)(None)
 """A device list that ends at once: the CPU alone, whatever n_gpu_layers says."""
+
+
+class BufferOverride(ctypes.Structure):
+    """llama_model_tensor_buft_override: tensors whose name matches the pattern go to that type of buffer."""
+
+    _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
 
 
 class AbortFlag:

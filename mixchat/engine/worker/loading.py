@@ -3,22 +3,28 @@
 Knows how a LoadRequest becomes llama.cpp's parameters; refuses to know why it was chosen so.
 """
 
-import ctypes
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from mixchat.engine.events import Loaded, Loading, LoadRequest
-from mixchat.engine.worker.bindings import NO_DEVICES, AbortFlag, llama
+from mixchat.engine.worker.bindings import AbortFlag, llama
+from mixchat.engine.worker.devices import endpoints
 from mixchat.engine.worker.log import Log
+from mixchat.engine.worker.placing import place
 from mixchat.engine.worker.read_ahead import read_ahead
-from mixchat.errors import BadModel, EngineError
+from mixchat.engine.worker.residence import residence
+from mixchat.errors import AllocationFailed, BadModel, EngineError, UsageError
+from mixchat.plan.values import CPU
 
 _KV_TYPES: Final = {"f16": 1, "q8_0": 8, "q4_0": 2}
 _LOAD_MODES: Final = {"copy": 0, "mmap": 1, "mlock": 3}
-_ALL_LAYERS: Final = 9999
+_LESS: Final = "Give it less: --ctx N, --vram SIZE, --expert-layers N, or --device cpu"
+# What C++ says of a bad pattern: libstdc++, libc++.
+_BAD_PATTERN: Final = re.compile(r"regular expression|[Tt]he expression contained|regex")
 _PROGRESS_STEP: Final = 0.005
 
 
@@ -37,6 +43,8 @@ class Model:
         n_ctx: Tokens that fit the KV cache; 0 without a context.
         n_batch: Tokens of one batch.
         threads: Compute threads that were asked for.
+        servers: RPC servers (IP:PORT) that hold a part of it.
+        held: What llama.cpp points to while the model lives.
     """
 
     handle: Any
@@ -45,6 +53,8 @@ class Model:
     n_ctx: int
     n_batch: int
     threads: int
+    servers: frozenset[str] = frozenset()
+    held: list[object] = field(default_factory=list)
 
     def free(self) -> None:
         """Give back all its memory."""
@@ -59,18 +69,20 @@ def load(request: LoadRequest, abort: AbortFlag, log: Log, on_event: Callable[[L
     Raises:
         LoadCancelled: `abort` was set meanwhile.
         BadModel: llama.cpp refuses the file.
-        EngineError: The context could not be made.
+        UsageError: An override's pattern is no regular expression of C++'s.
+        AllocationFailed: A device has no room for a part of it.
+        EngineError: There is no such device, or the context could not be made.
     """
     started = time.monotonic()
     log.clear()
     progress = _Progress(abort, on_event)
     if request.read_ahead and not read_ahead(Path(request.path), progress):
         raise LoadCancelled
-    handle = _load_weights(request, abort, log, progress)
-    model = Model(handle, llama.llama_model_get_vocab(handle), None, 0, 0, request.threads)
+    model = _load_weights(request, abort, log, progress)
     if not request.vocab_only:
         _add_context(model, request, abort, log)
-    on_event(Loaded(model.n_ctx, log.buffers(), (time.monotonic() - started) * 1000))
+    load_ms = (time.monotonic() - started) * 1000
+    on_event(Loaded(model.n_ctx, log.buffers(), load_ms, *residence(Path(request.path))))
     return model
 
 
@@ -89,11 +101,9 @@ class _Progress:
         return not self._abort.is_set()
 
 
-def _load_weights(request: LoadRequest, abort: AbortFlag, log: Log, progress: _Progress) -> Any:  # noqa: ANN401
+def _load_weights(request: LoadRequest, abort: AbortFlag, log: Log, progress: _Progress) -> Model:
     params = llama.llama_model_default_params()
-    params.n_gpu_layers = _ALL_LAYERS if request.gpu else 0
-    if not request.gpu:
-        params.devices = ctypes.cast(NO_DEVICES, ctypes.c_void_p)
+    held = place(params, request)
     params.load_mode = _LOAD_MODES[request.load_mode]
     params.use_extra_bufts = request.extra_buffers
     params.vocab_only = request.vocab_only
@@ -101,11 +111,24 @@ def _load_weights(request: LoadRequest, abort: AbortFlag, log: Log, progress: _P
     params.progress_callback = on_progress
     handle = llama.llama_model_load_from_file(request.path.encode(), params)
     if handle:
-        return handle
+        vocab = llama.llama_model_get_vocab(handle)
+        return Model(handle, vocab, None, 0, 0, request.threads, endpoints(request.devices), [held])
     if abort.is_set():
         raise LoadCancelled
+    _check_room(log, "the weights")
     reason = log.reason() or "it gives no reason"
+    if request.overrides and _BAD_PATTERN.search(reason):
+        raise UsageError(f"A pattern of --override is no regular expression: {reason}.", "Correct the pattern.")
     raise BadModel(f"llama.cpp cannot load the model: {reason}", "mixchat --debug ... shows llama.cpp's whole log.")
+
+
+def _check_room(log: Log, what: str) -> None:
+    """Raise AllocationFailed when the log says that a buffer could not be allocated."""
+    device = log.lacking_room()
+    if device is not None:
+        where = "RAM has" if device == CPU else f"{device or 'A device'} has"
+        message = f"{where} no room for {what}: {log.reason()}."
+        raise AllocationFailed(message, _LESS, device)
 
 
 def _add_context(model: Model, request: LoadRequest, abort: AbortFlag, log: Log) -> None:
@@ -113,6 +136,7 @@ def _add_context(model: Model, request: LoadRequest, abort: AbortFlag, log: Log)
     params.n_ctx = request.context
     params.n_batch = params.n_ubatch = min(request.ubatch, request.context)
     params.n_seq_max = 1
+    params.n_outputs_max = request.outputs
     params.n_threads = params.n_threads_batch = request.threads
     params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
     params.type_k = params.type_v = _KV_TYPES[request.kv_type]
@@ -122,6 +146,7 @@ def _add_context(model: Model, request: LoadRequest, abort: AbortFlag, log: Log)
     context = llama.llama_init_from_model(model.handle, params)
     if not context:
         model.free()
+        _check_room(log, "the KV cache or the computation")
         reason = log.reason() or "it gives no reason"
         raise EngineError(f"llama.cpp cannot make a context: {reason}", "Try a smaller one: --ctx 4096")
     model.context = context

@@ -11,11 +11,23 @@ from typing import Final, Literal
 
 from mixchat.engine.events import BufferSize
 from mixchat.engine.worker.bindings import LogCallback, llama
+from mixchat.engine.worker.devices import buffers_device
+from mixchat.plan.values import CPU
 
 _KEPT: Final = 2000
 _ERROR: Final = 4
 _BUFFER: Final = re.compile(r"([\w:.\-\[\]/]+?)\s+(model|KV|compute|output)\s+buffer size\s*=\s*([\d.]+) MiB")
-_REASON: Final = re.compile(r"error loading model: (.+)|failed to (?:load|create) .*?: (.+)|(GGML_ASSERT.+)")
+_REASON: Final = re.compile(
+    r"error loading model: (.+)|failed to initialize the context: (.+)|failed to (?:load|create) .*?: (.+)"
+    r"|(GGML_ASSERT.+)"
+)
+# Weights (llama-model.cpp), then any buffer of tensors or of a graph (ggml-alloc.c); both name the type of buffer.
+_NO_ROOM: Final = re.compile(r"unable to allocate (\S+) buffer|failed to allocate (\S+) buffer of size \d+")
+# The KV cache, the compute and output buffers (llama-context.cpp), and what C++ says when RAM ends.
+_NO_ROOM_SOMEWHERE: Final = re.compile(
+    r"failed to allocate (?:buffer for kv cache|compute|graph|output buffer)|failed to reserve initial output buffer"
+    r"|cudaMalloc failed|out of memory|insufficient memory|std::bad_alloc"
+)
 
 
 class Log:
@@ -52,4 +64,18 @@ class Log:
         names: dict[str, Literal["model", "kv", "compute", "output"]]
         names = {"model": "model", "KV": "kv", "compute": "compute", "output": "output"}
         found = (_BUFFER.search(line) for line in self._lines)
-        return tuple(BufferSize(m[1], names[m[2]], round(float(m[3]) * 2**20)) for m in found if m)
+        return tuple(BufferSize(buffers_device(m[1]), names[m[2]], round(float(m[3]) * 2**20)) for m in found if m)
+
+    def lacking_room(self) -> str | None:
+        """The device on which a buffer could not be allocated since `clear`.
+
+        Returns:
+            Its name, `CPU` for every kind of RAM; empty when llama.cpp does not tell; None when none failed.
+        """
+        for line in reversed(self._lines):
+            if found := _NO_ROOM.search(line):
+                device = buffers_device(found[1] or found[2])
+                return CPU if device.startswith(f"{CPU}_") else device
+        if any(_NO_ROOM_SOMEWHERE.search(line) for line in self._lines):
+            return CPU if any("std::bad_alloc" in line for line in self._lines) else ""
+        return None

@@ -7,6 +7,7 @@ llama.cpp computes; everything else happens in the main thread.
 import os
 import queue
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mixchat.engine.worker.bindings import AbortFlag, llama
 from mixchat.engine.worker.devices import list_devices
 from mixchat.engine.worker.loading import LoadCancelled, Model, load
 from mixchat.engine.worker.log import Log
+from mixchat.engine.worker.rpc import register
 from mixchat.engine.worker.scheduler import Cancels, Scheduler
 from mixchat.engine.worker.vocabulary import Vocabulary
 from mixchat.errors import EngineError, MixchatError
@@ -53,14 +55,18 @@ class Worker:
                     self._scheduler.step()
 
     def _read(self) -> None:
-        """The reading thread: requests to the inbox, cancels at once; the other side's end is ours."""
-        buffer = protocol.FrameBuffer()
-        while data := os.read(self._requests, _READ):
-            for body in buffer.feed(data):
-                request_id, message = protocol.decode(body)
-                if isinstance(message, protocol.Cancel):
-                    self._cancels.add(request_id)
-                self._inbox.put((request_id, message))
+        """The reading thread: requests to the inbox, cancels at once; its end, whatever the cause, is the worker's."""
+        try:
+            buffer = protocol.FrameBuffer()
+            while data := os.read(self._requests, _READ):
+                for body in buffer.feed(data):
+                    request_id, message = protocol.decode(body)
+                    if isinstance(message, protocol.Cancel):
+                        self._cancels.add(request_id)
+                    self._inbox.put((request_id, message))
+        except protocol.ProtocolError:
+            traceback.print_exc()
+            os._exit(1)
         os._exit(0)
 
     def _arrived(self) -> Iterator[tuple[int, object]]:
@@ -72,7 +78,7 @@ class Worker:
 
     def _send(self, request_id: int, message: object) -> None:
         if isinstance(message, MixchatError):
-            message = protocol.Failed(type(message).__name__, message.message, message.hint)
+            message = protocol.failure(message)
         data = memoryview(protocol.encode(request_id, message))
         try:
             while data:
@@ -108,8 +114,9 @@ class Worker:
     def _reply(self, message: object) -> object:
         """The answer to a request that has just one."""
         match message:
-            case protocol.AskDevices():
-                return protocol.Devices(list_devices())
+            case protocol.AskDevices(servers):
+                in_use = self._model.servers if self._model is not None else frozenset()
+                return protocol.Devices(list_devices(register(servers, in_use)))
             case protocol.AskTokens(pieces, prompt):
                 if self._vocabulary is None:
                     raise EngineError("No model is loaded.", "Load one first.")
@@ -122,6 +129,10 @@ class Worker:
                 from mixchat.engine.worker import probe  # noqa: PLC0415 - once per build and CPU
 
                 return protocol.Probed(probe.answer(Path(path), self._log, extra_buffers=extra_buffers))
+            case protocol.AskMeasure():
+                from mixchat.engine.worker.measure import measure  # noqa: PLC0415 - once per build and device
+
+                return measure(message)
             case _:
                 raise protocol.ProtocolError(f"no request: {message!r}")
 

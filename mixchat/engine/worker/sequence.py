@@ -4,6 +4,7 @@ Knows its prompt, its sampled tokens and its text; refuses to know which other s
 """
 
 import codecs
+import resource
 import time
 from collections.abc import Iterator
 
@@ -38,6 +39,7 @@ class Sequence:
         self._stops = StopScanner(request.stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._completion = 0
+        self._faults = _major_faults()
         self._started = time.monotonic()
         self._first = self._started
 
@@ -94,5 +96,11 @@ class Sequence:
                 ttft_ms=prefill * 1000,
                 prefill_tps=evaluated / prefill if prefill else 0.0,
                 decode_tps=(self._completion - 1) / decode if self._completion > 1 and decode else 0.0,
+                major_faults=_major_faults() - self._faults,
             ),
         )
+
+
+def _major_faults() -> int:
+    """Pages that this process has waited for the disk for, in all its threads."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
