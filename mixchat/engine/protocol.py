@@ -121,7 +121,8 @@ class Measured:
     Attributes:
         decode: Of the type asked for.
         prefill: Of the type asked for.
-        routed: Prefill of experts, counting the bytes of those that a token uses.
+        routed_decode: The same of experts, counting the bytes of those that a token uses.
+        routed_prefill: Likewise.
         bandwidth: See Rates.
         attention: See Rates.
         node: See Rates.
@@ -133,7 +134,8 @@ class Measured:
 
     decode: float = 0.0
     prefill: float = 0.0
-    routed: float = 0.0
+    routed_decode: float = 0.0
+    routed_prefill: float = 0.0
     bandwidth: float = 0.0
     attention: float = 0.0
     node: float = 0.0

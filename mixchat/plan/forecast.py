@@ -23,7 +23,7 @@ from mixchat.gguf.model import MoeModel, Weights
 from mixchat.plan.values import CPU, Basis, Forecast, KvType, Link, LoadMode, Machine, Plan, Rates
 
 ROUTED: Final = "/routed"
-"""After a type's name in `Rates.prefill`: of experts, each of which sees only some of a batch's tokens."""
+"""After a type's name in `Rates`: of experts, which llama.cpp computes with other kernels than single matrices."""
 
 OFFLOAD_BATCH: Final = 32
 """Tokens of a batch from which on a GPU fetches weights from RAM (llama.cpp's `GGML_OP_OFFLOAD_MIN_BATCH`)."""
@@ -179,7 +179,7 @@ class Costs:
         routed = weights.part in {"up", "gate", "gate_up", "down"}
         nbytes = weights.nbytes * (self._used / self._model.n_experts if routed else 1)
         rates = self._known_rates(device, load)
-        seconds = nbytes / _rate(rates.decode, weights.type)
+        seconds = nbytes / _rate(rates.decode, weights.type, routed=routed)
         cost.decode[("experts" if routed else "weights") if device not in self._gpus else "gpu"] += seconds
         if device not in self._gpus:
             cost.reading += nbytes / rates.bandwidth
@@ -189,7 +189,8 @@ class Costs:
                 link = self._link(fetching)
                 cost.prefill += weights.nbytes / (link.pinned if load.mode == "copy" else link.mapped)
         batch = load.ubatch * nbytes / _rate(rates.prefill, weights.type, routed=routed)
-        cost.prefill += max(batch, min(weights.nbytes, load.ubatch * nbytes) / _rate(rates.decode, weights.type))
+        read = min(weights.nbytes, load.ubatch * nbytes) / _rate(rates.decode, weights.type, routed=routed)
+        cost.prefill += max(batch, read)
 
     def _add_attention(self, cost: _Cost, load: _Load, device: str, heads: int) -> None:
         """Multiply-adds of queries with keys, and of their weights with values; a batch sees half of itself."""

@@ -12,7 +12,8 @@ are labelled "given" where a person said how fast the memory is, else "estimated
   of experts half of it, which is a guess. Attention: 5.3 ms for two tokens at 32768 cached ones of 32 layers (llama.cpp
   PR 15802 and 17505).
 - PCIe 4.0 x16 carries 25 GB/s of pinned memory, and of mapped files about half (27 against 50 GB/s on PCIe 5.0).
-- A remote device: gigabit Ethernet, 0.2 ms for a message and its answer.
+- A remote device does not say what it is: it is taken for a desktop's CPU, behind gigabit Ethernet with 0.2 ms for a
+  message and its answer.
 """
 
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def complete(machine: Machine, speeds: Sequence[float] = ()) -> Machine:
 
 
 def _complete(device: Device, cpu: Rates, speed: float | None) -> Device:
-    rates = device.rates or (_unified(cpu) if device.unified else _GPU)
+    rates = device.rates or (_DESKTOP if device.remote else _unified(cpu) if device.unified else _GPU)
     link = device.link or (_NETWORK if device.remote else _SHARED if device.unified else _PCIE)
     return replace(device, rates=_at(rates, speed), link=link)
 

@@ -15,7 +15,7 @@ from mixchat.plan.values import CPU, Device, Forecast, Link, LoadMode, Machine, 
 from tests.plan.machines import mixtral
 
 CPU_RATES = Rates(40e9, {"Q4_K": 10e9, "F32": 40e9}, {"Q4_K": 100e9}, 1e9, 1e-6, "measured")
-EXTRA = replace(CPU_RATES, decode={"Q4_K": 20e9}, prefill={"Q4_K": 200e9, "Q4_K" + ROUTED: 50e9})
+EXTRA = replace(CPU_RATES, decode={"Q4_K": 10e9, "Q4_K" + ROUTED: 20e9}, prefill={"Q4_K": 200e9, "Q4_K" + ROUTED: 50e9})
 GPU_RATES = Rates(900e9, {"Q4_K": 500e9}, {"Q4_K": 10e12}, 1e12, 2e-6, "measured")
 GPU = Device("CUDA0", "gpu", 24 << 30, 24 << 30, rates=GPU_RATES, link=Link(10e9, 20e9, 1e-5))
 RAM = Device("CPU", "cpu", 64 << 30, 64 << 30)
@@ -35,7 +35,8 @@ def model(layers: int = 2, experts: int = 4) -> MoeModel:
         quantization="Q4_K_M",
         context_length=4096,
         width=1000,
-        feed_forward=4000,
+        dense_feed_forward=4000,
+        expert_feed_forward=1000 if experts else 0,
         vocab_size=1000,
         heads=(10,) * layers,
         kv_heads=(2,) * layers,
@@ -153,7 +154,12 @@ def test_extra_buffers_have_rates_of_their_own() -> None:
     assert extra is not None
     assert dict(extra.parts)["experts on the CPU"] == pytest.approx(dict(plain.parts)["experts on the CPU"] / 2)
     assert seconds(extra)[1] - seconds(plain)[1] == pytest.approx(
-        (512 * 120 * MB * (1 / 50e9 - 1 / 100e9) - 130 * MB / 20e9 + 512 * 40 * MB * (1 / 200e9 - 1 / 100e9)) / 512
+        (
+            512 * 120 * MB * (1 / 50e9 - 1 / 100e9)
+            - 120 * MB * (1 / 10e9 - 1 / 20e9)
+            + 512 * 40 * MB * (1 / 200e9 - 1 / 100e9)
+        )
+        / 512
     )
     without = Costs(model(), replace(MACHINE, cpu_extra=None), "f16", 0)
     assert without.forecast(extra_draft()) == plain
@@ -299,7 +305,7 @@ def test_given_speeds_bind_what_memory_bound() -> None:
     assert machine.gpus[0].rates.basis == "given"
     assert machine.gpus[0].link == GPU.link
     assert machine.cpu_extra is not None
-    assert machine.cpu_extra.decode == {"Q4_K": 20e9}
+    assert machine.cpu_extra.decode["Q4_K" + ROUTED] == 20e9
     unknown = complete(Machine((RAM,), 1), (80e9,))
     assert unknown.cpu is not None
     assert unknown.cpu.decode == {"F16": 80e9}

@@ -81,9 +81,13 @@ def _backend(device: int, threads: int) -> Iterator[Backend]:
 def _of_type(backend: Backend, asked: AskMeasure) -> Measured:
     """The first type of buffer that takes the weights is the one that llama.cpp takes."""
     for buffers in backend.extra if asked.extra_buffers else [backend.plain]:
-        if decode := _decode(backend, buffers, asked.weights, asked.size):
-            prefill = _prefill(backend, buffers, asked.weights)
-            return Measured(decode=decode, prefill=prefill, routed=_routed(backend, buffers, asked.weights))
+        if decode := _decode(backend, buffers, asked.weights, asked.size // 2):
+            return Measured(
+                decode=decode,
+                prefill=_prefill(backend, buffers, asked.weights),
+                routed_decode=_routed_decode(backend, buffers, asked.weights, asked.size),
+                routed_prefill=_routed_prefill(backend, buffers, asked.weights),
+            )
     return Measured()
 
 
@@ -101,8 +105,7 @@ def _in_general(backend: Backend, size: int) -> Measured:
 
 def _decode(backend: Backend, buffers: Any, kind: str, size: int) -> float:  # noqa: ANN401 - a pointer
     """Bytes/s of matrices that one token passes; together they are larger than any cache."""
-    row = _ROW // TYPES[kind].elements * TYPES[kind].nbytes
-    rows = max(_EXPERTS, size // _MATRICES // row // _EXPERTS * _EXPERTS)
+    rows = _rows(kind, size // _MATRICES)
     with Graph(backend, 4 * _MATRICES) as graph:
         token = graph.input("F32", _ROW, 1)
         weights = [graph.weight(kind, _ROW, rows) for _ in range(_MATRICES)]
@@ -110,9 +113,38 @@ def _decode(backend: Backend, buffers: Any, kind: str, size: int) -> float:  # n
             graph.add(graphs.mul_mat, matrix, token)
         if not graph.allocate(buffers):
             return 0.0
-        for tensor in (token, *weights):
-            graphs.fill(tensor)
+        graphs.fill(token, _activations())
+        for matrix in weights:
+            graphs.fill(matrix)
         return sum(map(graphs.nbytes, weights)) / _time(graph.compute)
+
+
+def _routed_decode(backend: Backend, buffers: Any, kind: str, size: int) -> float:  # noqa: ANN401 - a pointer
+    """The same of experts, two by two until all were used."""
+    with Graph(backend, 4 * _EXPERTS) as graph:
+        token = graph.input("F32", _ROW, 1, 1)
+        chosen = [graph.input("I32", _USED, 1) for _ in range(_EXPERTS // _USED)]
+        experts = graph.weight(kind, _ROW, _rows(kind, size // _EXPERTS), _EXPERTS)
+        for each in chosen:
+            graph.add(graphs.mul_mat_id, experts, token, each)
+        if not graph.allocate(buffers):
+            return 0.0
+        graphs.fill(token, _activations())
+        graphs.fill(experts)
+        for number, each in enumerate(chosen):
+            graphs.fill(each, array("i", range(_USED * number, _USED * (number + 1))).tobytes())
+        return graphs.nbytes(experts) / _time(graph.compute)
+
+
+def _activations() -> bytes:
+    """A token's."""
+    draw = random.Random(0)  # noqa: S311 - activations, not secrets
+    return array("f", (draw.gauss(0, 1) for _ in range(_ROW))).tobytes()
+
+
+def _rows(kind: str, size: int) -> int:
+    """Rows of a matrix of about that many bytes, in eights: repacked weights are interleaved by eight."""
+    return max(8, size // (_ROW // TYPES[kind].elements * TYPES[kind].nbytes) // 8 * 8)
 
 
 def _prefill(backend: Backend, buffers: Any, kind: str) -> float:  # noqa: ANN401 - a pointer
@@ -123,13 +155,13 @@ def _prefill(backend: Backend, buffers: Any, kind: str) -> float:  # noqa: ANN40
         graph.add(graphs.mul_mat, matrix, batch)
         if not graph.allocate(buffers):
             return 0.0
-        graphs.fill(batch)
+        graphs.fill(batch, _activations())
         graphs.fill(matrix)
         return _BATCH * graphs.nbytes(matrix) / _time(graph.compute)
 
 
-def _routed(backend: Backend, buffers: Any, kind: str) -> float:  # noqa: ANN401 - a pointer
-    """The same of experts, of which each token of the batch passes two of eight at random; only those bytes count."""
+def _routed_prefill(backend: Backend, buffers: Any, kind: str) -> float:  # noqa: ANN401 - a pointer
+    """The same of experts, of which each token passes two of eight at random; only those bytes count."""
     with Graph(backend, 8) as graph:
         batch = graph.input("F32", _ROW, 1, _BATCH)
         chosen = graph.input("I32", _USED, _BATCH)
@@ -137,7 +169,7 @@ def _routed(backend: Backend, buffers: Any, kind: str) -> float:  # noqa: ANN401
         graph.add(graphs.mul_mat_id, experts, batch, chosen)
         if not graph.allocate(buffers):
             return 0.0
-        graphs.fill(batch)
+        graphs.fill(batch, _activations())
         graphs.fill(experts)
         draw = random.Random(0)  # noqa: S311 - routing, not secrets
         choices = array("i", (expert for _ in range(_BATCH) for expert in draw.sample(range(_EXPERTS), _USED)))
@@ -157,8 +189,9 @@ def _attention(backend: Backend, size: int) -> float:
             graph.add(graphs.flash_attn, query, keys, values, mask, _HEAD**-0.5, 0.0, 0.0)
         if not graph.allocate():
             return 0.0
-        for tensor in (query, *caches):
-            graphs.fill(tensor)
+        graphs.fill(query, _activations())
+        for cache in caches:
+            graphs.fill(cache)
         graphs.fill(mask, bytes(2 * _CACHED))
         return 2 * layers * _CACHED * _HEADS * _HEAD / _time(graph.compute)
 
@@ -171,7 +204,7 @@ def _node(backend: Backend) -> float:
             value = graph.add(graphs.rms_norm, value, 1e-5)
         if not graph.allocate():
             return 0.0
-        graphs.fill(first)
+        graphs.fill(first, _activations())
         return _time(graph.compute) / _NODES
 
 
