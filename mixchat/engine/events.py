@@ -176,6 +176,9 @@ class LoadRequest:
         extra_buffers: Let llama.cpp keep repacked private copies of weights; only a build that proved itself may.
         vocab_only: Load the tokenizer and no weights.
         read_ahead: Read the file into the page cache first, with progress.
+        experts_used: Experts that each token passes; None: as the file says.
+        architecture: llama.cpp's name of it, which the file's key for that begins with; only needed with
+            `experts_used`.
     """
 
     path: str
@@ -192,6 +195,8 @@ class LoadRequest:
     extra_buffers: bool = False
     vocab_only: bool = False
     read_ahead: bool = True
+    experts_used: int | None = None
+    architecture: str = ""
 
 
 @dataclass(frozen=True, slots=True)

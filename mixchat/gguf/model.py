@@ -3,7 +3,6 @@
 Knows the metadata keys and sums up tensors by role; refuses to know memory, devices and whether anything fits.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +10,7 @@ from typing import Literal
 from mixchat.errors import BadHeader
 from mixchat.gguf.cursor import HINT
 from mixchat.gguf.header import Header, TensorInfo
+from mixchat.gguf.metadata import architecture_of, feed_forward_widths, optional_text, per_layer, positive
 from mixchat.gguf.quantization import quantization_of
 from mixchat.gguf.roles import Part, role_of
 
@@ -18,8 +18,6 @@ Layout = Literal["merged", "legacy", "dense"]
 
 MAX_LAYERS = 512
 """llama.cpp's `LLAMA_MAX_LAYERS`."""
-
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +79,25 @@ class MoeModel:
         quantization: Such as `Q4_K_M`.
         context_length: Tokens that it was trained for.
         width: Elements of the embedding.
-        feed_forward: Widest feed-forward block that one token passes: of a mixture the chosen experts together.
+        dense_feed_forward: Neurons of the widest block that every token passes, as the metadata say.
+        expert_feed_forward: Neurons of one routed expert; 0 when dense.
         vocab_size: Tokens that it knows.
         heads: Query heads per layer.
         kv_heads: Key and value heads per layer; 0 in a layer without a KV cache.
         key_length: Elements of one head's key.
         value_length: Elements of one head's value.
         n_experts: Routed experts per layer; 0 when dense.
-        n_experts_used: Experts that the router chooses per token; 0 when dense.
+        n_experts_used: Experts that the router chooses per token, at the most; 0 when dense.
         layers: Bytes per layer.
         token_embd: Bytes of the token embedding.
         output: Bytes of the head; 0 when it is the token embedding.
         other: Bytes outside the layers, embedding and head (the last norm).
-        outside: Bytes outside the layers by part and type.
-        tensors: All of them.
         tokenizer: `tokenizer.ggml.model`.
         chat_template: The file's own Jinja template.
         file_bytes: Bytes of the complete file.
+        outside: Bytes outside the layers by part and type.
+        tensors: All of them.
+        used_by_layer: The file gives every layer a number of experts used of its own.
     """
 
     name: str
@@ -106,7 +106,8 @@ class MoeModel:
     quantization: str
     context_length: int
     width: int
-    feed_forward: int
+    dense_feed_forward: int
+    expert_feed_forward: int
     vocab_size: int
     heads: tuple[int, ...]
     kv_heads: tuple[int, ...]
@@ -123,11 +124,17 @@ class MoeModel:
     file_bytes: int
     outside: tuple[Weights, ...] = ()
     tensors: tuple[TensorInfo, ...] = ()
+    used_by_layer: bool = False
 
     @property
     def n_layers(self) -> int:
         """Count of its layers."""
         return len(self.layers)
+
+    @property
+    def feed_forward(self) -> int:
+        """Widest feed-forward block that one token passes: of a mixture the chosen experts together."""
+        return max(self.dense_feed_forward, self.expert_feed_forward * self.n_experts_used)
 
     @property
     def tied(self) -> bool:
@@ -161,27 +168,29 @@ def describe(header: Header) -> MoeModel:
     Raises:
         BadHeader: A key is missing (named in the message), or metadata and tensors contradict each other.
     """
-    architecture = _architecture(header)
+    architecture = architecture_of(header)
     inside, outside = _by_layer(header, _layer_count(header, architecture))
     layers = tuple(_layer(index, weights) for index, weights in enumerate(inside))
     layout = _layout(header)
     n_experts, n_used = (0, 0) if layout == "dense" else _experts(header, architecture)
-    width = _positive(header, f"{architecture}.embedding_length")
-    heads = _per_layer(header, f"{architecture}.attention.head_count", len(layers))
+    width = positive(header, f"{architecture}.embedding_length")
+    heads = per_layer(header, f"{architecture}.attention.head_count", len(layers))
     head_size = width // max(*heads, 1)
+    dense_width, expert_width = feed_forward_widths(header, architecture, mixture=n_experts > 0)
     return MoeModel(
         name=header.text("general.name", architecture),
         architecture=architecture,
         layout=layout,
         quantization=quantization_of(header),
-        context_length=_positive(header, f"{architecture}.context_length"),
+        context_length=positive(header, f"{architecture}.context_length"),
         width=width,
-        feed_forward=_feed_forward(header, architecture, n_used),
+        dense_feed_forward=dense_width,
+        expert_feed_forward=expert_width,
         vocab_size=_vocab_size(header, architecture),
         heads=heads,
-        kv_heads=_per_layer(header, f"{architecture}.attention.head_count_kv", len(layers), heads),
-        key_length=_positive(header, f"{architecture}.attention.key_length", head_size),
-        value_length=_positive(header, f"{architecture}.attention.value_length", head_size),
+        kv_heads=per_layer(header, f"{architecture}.attention.head_count_kv", len(layers), heads),
+        key_length=positive(header, f"{architecture}.attention.key_length", head_size),
+        value_length=positive(header, f"{architecture}.attention.value_length", head_size),
         n_experts=n_experts,
         n_experts_used=n_used,
         layers=layers,
@@ -189,34 +198,17 @@ def describe(header: Header) -> MoeModel:
         output=_sum(outside, "output"),
         other=_sum(outside, "other"),
         tokenizer=header.text("tokenizer.ggml.model"),
-        chat_template=_optional_text(header, "tokenizer.chat_template"),
+        chat_template=optional_text(header, "tokenizer.chat_template"),
         file_bytes=header.file_bytes,
         outside=tuple(outside),
         tensors=header.tensors,
+        used_by_layer=isinstance(header.metadata.get(f"{architecture}.expert_used_count"), tuple),
     )
-
-
-def _architecture(header: Header) -> str:
-    architecture = header.text("general.architecture")
-    if not _NAME.fullmatch(architecture):
-        raise BadHeader(f"{architecture[:80]!r} is not an architecture's name.", HINT)
-    return architecture
-
-
-def _positive(header: Header, key: str, default: int | None = None) -> int:
-    number = header.integer(key, default)
-    if number < 1:
-        raise BadHeader(f"The metadata's {key} is {number}.", HINT)
-    return number
-
-
-def _optional_text(header: Header, key: str) -> str | None:
-    return header.text(key) if key in header.metadata else None
 
 
 def _layer_count(header: Header, architecture: str) -> int:
     key = f"{architecture}.block_count"
-    count = _positive(header, key)
+    count = positive(header, key)
     if count > MAX_LAYERS:
         raise BadHeader(f"The metadata's {key} is {count}; llama.cpp's limit is {MAX_LAYERS}.", HINT)
     return count
@@ -230,36 +222,17 @@ def _layout(header: Header) -> Layout:
 
 
 def _experts(header: Header, architecture: str) -> tuple[int, int]:
-    count = _positive(header, f"{architecture}.expert_count")
+    count = positive(header, f"{architecture}.expert_count")
     used = max(header.integers(f"{architecture}.expert_used_count"), default=0)
     if not 0 < used <= count:
         raise BadHeader(f"The metadata's {architecture}.expert_used_count is {used}, of {count} experts.", HINT)
     return count, used
 
 
-def _per_layer(header: Header, key: str, layers: int, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
-    numbers = header.integers(key, default)
-    if len(numbers) == 1:
-        numbers *= layers
-    if len(numbers) != layers or min(numbers) < 0:
-        raise BadHeader(f"The metadata's {key} does not give each of the {layers} layers a count.", HINT)
-    return numbers
-
-
-def _feed_forward(header: Header, architecture: str, experts_used: int) -> int:
-    """Neurons of the widest block; files name the dense blocks' width, the experts', or one for both."""
-    dense = max(header.integers(f"{architecture}.feed_forward_length", (0,)), default=0)
-    expert = max(header.integers(f"{architecture}.expert_feed_forward_length", (dense,)), default=0)
-    widest = max(dense, expert * experts_used)
-    if widest < 1:
-        raise BadHeader(f"The metadata lacks {architecture}.feed_forward_length.", HINT)
-    return widest
-
-
 def _vocab_size(header: Header, architecture: str) -> int:
     key = f"{architecture}.vocab_size"
     if key in header.metadata:
-        return _positive(header, key)
+        return positive(header, key)
     tokens = header.metadata.get("tokenizer.ggml.tokens")
     if isinstance(tokens, tuple) and tokens:
         return len(tokens)

@@ -118,7 +118,7 @@ def test_dense() -> None:
     assert found.layout == "dense"
     assert (found.n_experts, found.n_experts_used, found.expert_bytes) == (0, 0, 0)
     assert found.active_bytes_per_token == found.weights
-    assert found.feed_forward == 96
+    assert (found.feed_forward, found.dense_feed_forward, found.expert_feed_forward) == (96, 96, 0)
 
 
 def test_joined_gate_and_up_count_by_half() -> None:
@@ -187,7 +187,9 @@ def test_heads_may_differ_by_layer() -> None:
 
 
 def test_used_experts_may_differ_by_layer() -> None:
-    assert model({"qwen3moe.expert_used_count": array(ValueType.UINT32, [1, 3])}).n_experts_used == 3
+    found = model({"qwen3moe.expert_used_count": array(ValueType.UINT32, [1, 3])})
+    assert (found.n_experts_used, found.used_by_layer) == (3, True)
+    assert not model({}).used_by_layer
 
 
 @pytest.mark.parametrize(("dense", "expert", "widest"), [(96, 32, 96), (96, 64, 128), (96, None, 192), (None, 32, 64)])

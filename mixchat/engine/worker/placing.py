@@ -1,4 +1,4 @@
-"""Where tensors go, as llama.cpp's parameters say it.
+"""Where tensors go and how many experts are used, as llama.cpp's parameters say it.
 
 Knows device lists, splits and overrides in llama.cpp's memory layout; refuses to know why a tensor goes there.
 """
@@ -17,7 +17,7 @@ _NOTHING: Final = Override("^$", CPU)
 
 
 def place(params: Any, request: LoadRequest) -> object:  # noqa: ANN401 - a ctypes structure
-    """Fill in devices, layers, split and overrides; the result must live as long as the model.
+    """Fill in devices, layers, split, overrides and the experts used; the result must live as long as the model.
 
     A list of no devices ends at once and means the CPU alone; without a list llama.cpp takes all that it finds.
     Several devices without any override get one that matches no tensor: llama.cpp would plan four copies of every
@@ -38,7 +38,20 @@ def place(params: Any, request: LoadRequest) -> object:  # noqa: ANN401 - a ctyp
     if request.tensor_split:
         params.tensor_split = ctypes.cast(split, type(params.tensor_split))
     params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
-    return devices, split, overrides
+    metadata = _metadata(request)
+    params.kv_overrides = metadata
+    return devices, split, overrides, metadata
+
+
+def _metadata(request: LoadRequest) -> "ctypes.Array[Any] | None":
+    """What is to hold instead of the file's metadata, an array that ends with an empty key; None when nothing is."""
+    if request.experts_used is None:
+        return None
+    array: ctypes.Array[Any] = (ggml.llama.llama_model_kv_override * 2)()
+    array[0].tag = ggml.llama.LLAMA_KV_OVERRIDE_TYPE_INT
+    array[0].key = f"{request.architecture}.expert_used_count".encode()
+    array[0].value.val_i64 = request.experts_used
+    return array
 
 
 def _array(overrides: Sequence[Override]) -> "ctypes.Array[ggml.BufferOverride]":
