@@ -83,7 +83,7 @@ def _divided(site: Site, wishes: Wishes) -> Iterator[Layout]:
     """Experts of some layers on the CPU; on unified memory that is slower than either all or nothing on the GPU."""
     count = site.whole.n_layers
     most = _most(lambda experts: _fits(site, 0, experts), count)
-    if most is None:
+    if most is None or not site.last_moe:
         yield from _tails(site, wishes)
         return
     if not wishes.held_back and most < count:

@@ -29,7 +29,7 @@ def drafts(site: Site, layout: Layout, machine: Machine, wishes: Wishes) -> tupl
     )
     fitting: dict[bool, Plan] = {}
     for plan in plans:
-        if ram_short_by(site, plan) <= 0:
+        if ram_short_by(site, plan) <= 0 and all(share.footprint.total <= share.budget for share in shares[:-1]):
             fitting.setdefault(plan.extra_buffers, plan)
     return tuple(fitting.values()) if fitting or not wishes.force else plans[-1:]
 
@@ -69,8 +69,9 @@ def _gpu_shares(site: Site, layout: Layout) -> tuple[Share, ...]:
     shares: list[Share] = []
     for gpu, held, compute in zip(site.gpus, layout.held, layout.compute, strict=True):
         kv = sum(site.kv[layer.index] for layer in layout.layers if layer.attention == gpu.name)
-        weights = held - kv + site.pinned.weights.get(gpu.name, 0)
-        shares.append(Share(gpu.name, "gpu", site.budget(gpu), Footprint(weights, kv, compute)))
+        pinned = site.pinned.weights.get(gpu.name, 0)
+        computes = max(compute, site.full_compute) if pinned else compute
+        shares.append(Share(gpu.name, "gpu", site.budget(gpu), Footprint(held - kv + pinned, kv, computes)))
     return tuple(shares)
 
 

@@ -11,6 +11,7 @@ from itertools import combinations
 from mixchat.errors import UsageError
 from mixchat.gguf.model import MoeModel
 from mixchat.plan.emit import overrides_of
+from mixchat.plan.experts import other_number, with_experts_used
 from mixchat.plan.forecast import Costs
 from mixchat.plan.layout import Layout, again, holds_all, on_cpu, on_gpus
 from mixchat.plan.memory import CONTEXT_STEP, DEFAULT_UBATCH, default_context, round_context
@@ -76,19 +77,21 @@ def place(model: MoeModel, machine: Machine, wishes: Wishes) -> Plan:
 
     Raises:
         DoesNotFit: There is no way, and it was not forced.
-        UsageError: A wish is impossible: a context, a device, a pattern.
+        UsageError: A wish is impossible: a context, a device, a pattern, a number of experts.
     """
     gpus = _wanted(machine, wishes)
     machine = replace(machine, devices=(*gpus, *(each for each in machine.devices if each.kind == "cpu")))
     if not gpus and (wishes.gpu_layers or wishes.expert_layers):
         raise UsageError("There is no GPU to put layers on.", "Leave out --gpu-layers and --expert-layers.")
-    task = _Task(model, machine, wishes, pin(model, machine, wishes.overrides), _context(model, wishes))
+    running = with_experts_used(model, wishes.experts_used)
+    task = _Task(running, machine, wishes, pin(model, machine, wishes.overrides), _context(model, wishes))
     choice = _best_kv(task, gpus)
     if choice is None:
         choice = _forced(task, gpus)
     choice = _with_more_context(task, choice)
     overrides = (*task.pinned.overrides, *overrides_of(model, choice.plan.layers))
-    return replace(choice.plan, overrides=overrides, reasons=explain(model, machine, wishes, choice.plan))
+    plan = replace(choice.plan, overrides=overrides, experts_used=other_number(model, wishes.experts_used))
+    return replace(plan, reasons=explain(model, machine, wishes, plan))
 
 
 def _context(model: MoeModel, wishes: Wishes) -> int:
@@ -114,14 +117,18 @@ def _wanted(machine: Machine, wishes: Wishes) -> tuple[Device, ...]:
 
 def _best_kv(task: _Task, gpus: tuple[Device, ...]) -> Choice | None:
     """Step 2: the precise KV cache, unless the smaller one brings more layers to the GPUs, or is the only one."""
-    kv_type = task.wishes.kv_type or "f16"
-    best = _best(task, gpus, kv_type, _first_ubatch(task))
+    best = _best_ubatch(task, gpus, task.wishes.kv_type or "f16")
     full = best is not None and (not gpus or best.plan.expert_layers == task.model.n_layers)
     if task.wishes.kv_type is None and not full and (best is None or _may_bring_more(task, gpus, best)):
-        small = _best(task, gpus, "q8_0", _first_ubatch(task))
+        small = _best_ubatch(task, gpus, "q8_0")
         if small is not None and (best is None or _layers_on_gpu(small.plan) > _layers_on_gpu(best.plan)):
-            best, kv_type = small, "q8_0"
-    if best is None or best.seconds is None or task.wishes.ubatch is not None or best.plan.load_mode == "mlock":
+            return small
+    return best
+
+
+def _best_ubatch(task: _Task, gpus: tuple[Device, ...], kv_type: KvType) -> Choice | None:
+    best = _best(task, gpus, kv_type, _first_ubatch(task))
+    if best is None or best.seconds is None or task.wishes.ubatch is not None:
         return best
     larger = [choice for ubatch in UBATCHES[1:] for choice in _larger(task, best, ubatch)]
     return min((best, *larger), key=_rank)
@@ -180,18 +187,23 @@ def _costs(task: _Task, gpus: tuple[Device, ...], kv_type: KvType, context: int)
 def _selections(task: _Task, gpus: tuple[Device, ...]) -> Iterator[tuple[Device, ...]]:
     """Which GPUs to use together: those asked for; else all, and any of a few that may be faster.
 
-    Fewer may be faster where they hold the whole model, or where what is left out is remote or has no room for a layer.
+    Fewer may be faster where they hold the whole model, or where what is left out has no room for a layer. A remote
+    device is there because it was asked for.
     """
     yield gpus
-    if task.wishes.devices is not None or not 1 < len(gpus) <= MOST_COMBINED:
+    if _asked_for(task, gpus) or not 1 < len(gpus) <= MOST_COMBINED:
         return
     layer = max(layer.total for layer in task.model.layers)
     for count in range(len(gpus) - 1, 0, -1):
         for some in combinations(gpus, count):
             site = _site(task, some, task.context, "q8_0", DEFAULT_UBATCH)
-            little = all(gpu.remote or gpu.free - task.wishes.margin < 2 * layer for gpu in gpus if gpu not in some)
+            little = all(gpu.free - task.wishes.margin < 2 * layer for gpu in gpus if gpu not in some)
             if little or holds_all(site):
                 yield some
+
+
+def _asked_for(task: _Task, gpus: tuple[Device, ...]) -> bool:
+    return task.wishes.devices is not None or any(gpu.remote for gpu in gpus)
 
 
 def _site(task: _Task, gpus: tuple[Device, ...], context: int, kv_type: KvType, ubatch: int) -> Site:
@@ -202,7 +214,7 @@ def _choices(task: _Task, site: Site, costs: Costs) -> Iterator[Choice]:
     """Every way of a site that fits the RAM too."""
     numbers = task.wishes.gpu_layers is not None or task.wishes.expert_layers is not None
     layouts = list(on_gpus(site, task.wishes))
-    if not site.gpus or not (numbers or (layouts and task.wishes.devices is not None)):
+    if not site.gpus or not (numbers or (layouts and _asked_for(task, site.gpus))):
         layouts.append(on_cpu(site))
     for layout in layouts:
         yield from _ways(task, site, layout, costs)
@@ -226,7 +238,7 @@ def _rank(choice: Choice) -> tuple[float, float]:
 
 def _forced(task: _Task, gpus: tuple[Device, ...]) -> Choice:
     """There is no way that fits: refuse, or take the one with most on the GPUs; numbers that were given are obeyed."""
-    kv_type: KvType = task.wishes.kv_type or ("f16" if task.wishes.force else "q8_0")
+    kv_type: KvType = task.wishes.kv_type or "q8_0"
     site = _site(task, gpus, task.context, kv_type, task.wishes.ubatch or DEFAULT_UBATCH)
     layout = next(on_gpus(site, task.wishes), None) or next(_regardless(site, task.wishes))
     draft = drafts(site, layout, task.machine, replace(task.wishes, force=True, extra_buffers=False))[-1]
@@ -246,7 +258,8 @@ def _regardless(site: Site, wishes: Wishes) -> Iterator[Layout]:
 def _with_more_context(task: _Task, choice: Choice) -> Choice:
     """Step 4: the largest context that leaves every layer and the KV cache's type as they are."""
     plan = choice.plan
-    if task.wishes.context is not None or not plan.on_gpu or task.wishes.force:
+    whole = plan.n_gpu_layers > task.model.n_layers
+    if task.wishes.context is not None or not whole or task.wishes.force:
         return choice
     gpus = tuple(gpu for gpu in task.machine.gpus if gpu.name in plan.devices)
     context = min(LARGEST_DEFAULT, task.model.context_length) // CONTEXT_STEP * CONTEXT_STEP

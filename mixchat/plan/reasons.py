@@ -6,7 +6,8 @@ Knows the words; refuses to decide anything: it reads a plan that is made.
 from collections.abc import Iterator, Sequence
 
 from mixchat.gguf.model import MoeModel
-from mixchat.plan.memory import DEFAULT_UBATCH, default_context, round_context
+from mixchat.plan.experts import experts_note
+from mixchat.plan.memory import CONTEXT_STEP, DEFAULT_UBATCH, default_context, round_context
 from mixchat.plan.units import format_bytes
 from mixchat.plan.values import CPU, Machine, Placement, Plan, Wishes
 
@@ -14,9 +15,18 @@ _PARTS = ("up", "gate", "down")
 
 
 def explain(model: MoeModel, machine: Machine, wishes: Wishes, plan: Plan) -> tuple[str, ...]:
-    """The reasons: where the model lies, then context, KV cache, batches, load mode and RAM, as far as they matter."""
+    """The reasons: where the model lies, then experts, context, KV cache, batches, load mode and RAM, if they matter.
+
+    Args:
+        model: As it was trained.
+        machine: With the GPUs that may be used.
+        wishes: That were heard.
+        plan: That came of them.
+    """
+    note = experts_note(model, plan.experts_used)
     return (
         *_where(model, machine, wishes, plan),
+        *([note] if note else []),
         *_context(model, wishes, plan),
         *_kv(wishes, plan),
         *_batches(model, wishes, plan),
@@ -36,8 +46,10 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def _where(model: MoeModel, machine: Machine, wishes: Wishes, plan: Plan) -> Iterator[str]:
+    if wishes.overrides:
+        yield "Tensors lie where --override puts them, the others as follows."
     if not plan.on_gpu:
-        yield _why_cpu(machine, wishes)
+        yield _why_cpu(machine, wishes, plan)
         return
     names = " and ".join(plan.devices)
     count = model.n_layers
@@ -45,22 +57,28 @@ def _where(model: MoeModel, machine: Machine, wishes: Wishes, plan: Plan) -> Ite
     if whole and plan.expert_layers == count:
         yield f"All of it fits {names}."
     elif whole:
-        yield from _hybrid(model, plan, names)
+        yield from _hybrid(model, plan, names, asked=wishes.expert_layers is not None)
     else:
-        yield _tail(model, plan, names)
+        yield _tail(model, plan, names, asked=wishes.gpu_layers is not None)
+    if wishes.devices is None and (idle := [gpu.name for gpu in machine.gpus if gpu.name not in plan.devices]):
+        yield f"Without {' and '.join(idle)} it is faster, or there is no room for a layer."
     if wishes.held_back:
         layers = "one layer" if wishes.held_back == 1 else f"{wishes.held_back} layers"
         yield f"An earlier load failed for lack of memory there: {layers} less than would fit by the numbers."
 
 
-def _tail(model: MoeModel, plan: Plan, names: str) -> str:
+def _tail(model: MoeModel, plan: Plan, names: str, *, asked: bool) -> str:
     last = plan.n_gpu_layers - 1
     layers = f"the last {last} and the head fit" if last else "only the head fits"
+    if asked:
+        layers = f"the last {last} and the head, as asked, lie on" if last else "only the head, as asked, lies on"
     experts = ", without their experts" if last and model.n_experts and not plan.expert_layers else ""
     return f"Of {model.n_layers} layers {layers} {names}{experts}; the rest runs on the CPU."
 
 
-def _why_cpu(machine: Machine, wishes: Wishes) -> str:
+def _why_cpu(machine: Machine, wishes: Wishes, plan: Plan) -> str:
+    if plan.devices:
+        return f"Nothing else is on {' and '.join(plan.devices)}."
     if wishes.devices is not None:
         return "The CPU was asked for."
     if wishes.gpu_layers == 0:
@@ -78,13 +96,16 @@ def _budget(free: int, budget: int | None, wishes: Wishes) -> int:
     return room if budget is None else min(room, budget)
 
 
-def _hybrid(model: MoeModel, plan: Plan, names: str) -> Iterator[str]:
+def _hybrid(model: MoeModel, plan: Plan, names: str, *, asked: bool) -> Iterator[str]:
     moe = [layer for layer in plan.layers if model.layers[layer.index].experts]
     there = [layer.index for layer in moe if layer.experts not in {None, CPU}]
     left = sum(_left(model, layer) for layer in moe)
     dense = "Attention, router, KV cache and head of all layers"
     if there:
-        yield f"{dense} lie on {names}, beside them the experts of {len(there)} layers ({ranges(there)})."
+        told = ", as asked" if asked else ""
+        yield f"{dense} lie on {names}, beside them the experts of {len(there)} layers ({ranges(there)}){told}."
+    elif asked:
+        yield f"{dense} lie on {names}; no experts, as asked."
     else:
         yield f"{dense} lie on {names}; there is no room for a whole layer's experts."
     for layer in moe:
@@ -103,6 +124,8 @@ def _left(model: MoeModel, layer: Placement) -> int:
 def _context(model: MoeModel, wishes: Wishes, plan: Plan) -> Iterator[str]:
     if wishes.context is None and plan.context > round_context(default_context(model)):
         yield f"A context of {plan.context} tokens moves nothing off the GPU, so it is given."
+    if wishes.context is not None and wishes.context != plan.context:
+        yield f"--ctx {wishes.context} becomes {plan.context}: llama.cpp takes multiples of {CONTEXT_STEP}."
     if wishes.context is not None and wishes.context > model.context_length:
         yield (
             f"The context of {wishes.context} tokens is more than the {model.context_length} that the model was "
@@ -112,7 +135,8 @@ def _context(model: MoeModel, wishes: Wishes, plan: Plan) -> Iterator[str]:
 
 def _kv(wishes: Wishes, plan: Plan) -> Iterator[str]:
     if wishes.kv_type is None and plan.kv_type != "f16":
-        yield "The KV cache is q8_0: in f16 fewer layers would fit. --kv-type f16 keeps it exact."
+        why = "in f16 fewer layers would fit" if plan.on_gpu else "it needs about half the RAM of f16"
+        yield f"The KV cache is q8_0: {why}. --kv-type f16 keeps it exact."
 
 
 def _batches(model: MoeModel, wishes: Wishes, plan: Plan) -> Iterator[str]:

@@ -42,6 +42,8 @@ def _remedies(site: Site, machine: Machine, wishes: Wishes, draft: Plan) -> Iter
         return
     if context := _fitting_context(site, machine, wishes):
         yield f"Give --ctx {context}, which fits."
+    if wishes.kv_type != "q4_0" and _fits(replace(site, kv_type="q4_0"), machine, wishes):
+        yield "Give --kv-type q4_0, which fits and is less exact."
     room = sum(share.footprint.weights for share in draft.shares) - ram_short_by(site, draft)
     if room > 0:
         yield f"Use a smaller quantization: weights of up to {format_bytes(room)} fit."
@@ -56,7 +58,8 @@ def _fitting_numbers(site: Site, machine: Machine, wishes: Wishes) -> str | None
                 replace(wishes, expert_layers=fewer) if name == "expert_layers" else replace(wishes, gpu_layers=fewer)
             )
             if fewer != asked and asked is not None and _fits(site, machine, less):
-                return f"Give --{name.replace('_', '-')} {fewer}, which fits, or --force to go on all the same."
+                option = f"--{name.replace('_', '-')} {fewer}"
+                return f"Give {option}, which fits, or leave it out; --force goes on all the same."
     return None
 
 

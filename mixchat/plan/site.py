@@ -134,5 +134,10 @@ class Site:
         none, one, two, three = (compute_bytes(self.whole, self.ubatch, self.context, parts) for parts in range(4))
         return none, one, two, three
 
+    @property
+    def full_compute(self) -> int:
+        """Compute buffers of a GPU that holds any part of a layer."""
+        return self._compute[ALL_PARTS]
+
     def _room(self, gpu: Device) -> int:
         return self.budget(gpu) - self.pinned.weights.get(gpu.name, 0)

@@ -130,6 +130,7 @@ class Wishes:
         extra_buffers: False where this build of llama.cpp failed its self test.
         margin: Bytes that stay free on every GPU.
         held_back: Layers whose experts an earlier allocation failure moved to RAM.
+        experts_used: Experts that each token passes.
         force: Go on although it does not fit.
     """
 
@@ -144,6 +145,7 @@ class Wishes:
     extra_buffers: bool = True
     margin: int = GPU_MARGIN
     held_back: int = 0
+    experts_used: int | None = None
     force: bool = False
 
 
@@ -241,6 +243,7 @@ class Plan:
         shares: What each device gets; the CPU comes last.
         forecast: How fast it will be; None when nobody knows the machine's speed.
         reasons: Why, in sentences.
+        experts_used: Experts that each token passes; None: as many as the model was trained for.
     """
 
     context: int
@@ -257,6 +260,7 @@ class Plan:
     shares: tuple[Share, ...]
     forecast: Forecast | None
     reasons: tuple[str, ...] = field(default=())
+    experts_used: int | None = None
 
     @property
     def expert_layers(self) -> int:

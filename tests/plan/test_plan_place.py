@@ -143,7 +143,7 @@ def test_unified_memory_is_ram_too() -> None:
 
 
 def test_a_slow_gpu_is_left_alone_unless_it_is_asked_for() -> None:
-    slow = replace(gpu(0, 8 * GIB), remote=True)
+    slow = gpu(0, 8 * GIB)
     assert slow.rates is not None
     rates = replace(slow.rates, bandwidth=1e9, decode={"Q4_K": 1e9}, prefill={"Q4_K": 1e9}, attention=1e9)
     there = machine(64 * GIB)
@@ -152,6 +152,8 @@ def test_a_slow_gpu_is_left_alone_unless_it_is_asked_for() -> None:
     assert not plan.on_gpu
     assert "does not make it faster" in plan.reasons[0]
     assert place(mixtral(), there, Wishes(devices=("cuda0",))).on_gpu
+    far = replace(there, devices=tuple(replace(each, remote=each.kind == "gpu") for each in there.devices))
+    assert place(mixtral(), far, Wishes()).on_gpu
 
 
 def test_the_cpu_can_be_asked_for() -> None:
@@ -181,11 +183,28 @@ def test_expert_layers_are_obeyed(layers: int) -> None:
     assert (plan.n_gpu_layers, plan.expert_layers) == (33, min(layers, 32))
 
 
+def test_what_was_asked_for_is_said_so() -> None:
+    there = machine(64 * GIB, 48 * GIB)
+    said = {
+        "lie on CUDA0, beside them the experts of 5 layers (0-4), as asked.": Wishes(expert_layers=5),
+        "lie on CUDA0; no experts, as asked.": Wishes(expert_layers=0),
+        "the last 2 and the head, as asked, lie on CUDA0": Wishes(gpu_layers=3),
+        "only the head, as asked, lies on CUDA0": Wishes(gpu_layers=1),
+    }
+    for words, wishes in said.items():
+        assert words in place(mixtral(), there, wishes).reasons[0]
+
+
+def test_a_gpu_that_is_not_used_is_named() -> None:
+    plan = place(mixtral(), machine(64 * GIB, 48 * GIB, GIB), Wishes())
+    assert "Without CUDA1 it is faster, or there is no room for a layer." in plan.reasons
+
+
 def test_too_many_layers_are_refused_with_a_number_that_fits() -> None:
     there = machine(64 * GIB, 12 * GIB)
     error = refusal(there, Wishes(expert_layers=20))
     assert error.what == "CUDA0"
-    match = re.fullmatch(r"Give --expert-layers (\d+), which fits, or --force to go on all the same\.", error.hint)
+    match = re.fullmatch(r"Give --expert-layers (\d+), which fits, or leave it out; --force.*", error.hint)
     assert match is not None
     assert place(mixtral(), there, Wishes(expert_layers=int(match[1]))).expert_layers == int(match[1])
     refusal(there, Wishes(expert_layers=int(match[1]) + 1))
@@ -209,6 +228,19 @@ def test_overrides_come_first_and_are_counted() -> None:
     moved = mixtral().layers[0].up + mixtral().layers[1].up + mixtral().output + mixtral().token_embd
     assert plan.share(CPU).footprint.weights == moved
     assert resolved(mixtral(), plan)[CPU] == moved
+
+
+def test_overrides_beyond_a_gpu_are_refused() -> None:
+    mine = (Override("exps", "CUDA0"),)
+    error = refusal(machine(64 * GIB, 24 * GIB), Wishes(overrides=mine))
+    assert error.what == "CUDA0"
+    plan = place(mixtral(), machine(64 * GIB, 30 * GIB), Wishes(overrides=mine, context=4096))
+    assert plan.share("CUDA0").footprint.compute > 0
+    assert "--override puts them" in plan.reasons[0]
+    few = (Override(r"blk\.0\.ffn_up_exps", "CUDA0"),)
+    alone = place(mixtral(), machine(64 * GIB, 48 * GIB), Wishes(overrides=few, gpu_layers=0))
+    assert alone.devices == ("CUDA0",)
+    assert "Nothing else is on CUDA0." in alone.reasons
 
 
 def test_an_override_takes_gate_and_up_where_they_are_one_tensor() -> None:
@@ -266,7 +298,9 @@ def test_a_context_grows_while_it_costs_nothing(vram: int, context: int) -> None
 
 
 def test_contexts_are_rounded_up_and_a_long_one_is_said() -> None:
-    assert place(mixtral(), machine(64 * GIB), Wishes(context=1000)).context == 1024
+    rounded = place(mixtral(), machine(64 * GIB), Wishes(context=1000))
+    assert rounded.context == 1024
+    assert "--ctx 1000 becomes 1024: llama.cpp takes multiples of 256." in rounded.reasons
     plan = place(mixtral(), machine(64 * GIB), Wishes(context=40000))
     assert "40000 tokens is more than the 32768" in "".join(plan.reasons)
 
@@ -312,6 +346,8 @@ def test_a_failed_allocation_moves_a_layer() -> None:
     assert "An earlier load failed for lack of memory there: 2 layers less" in "".join(plans[2].reasons)
     whole = [place(dense(), machine(64 * GIB, 4 * GIB), Wishes(ubatch=512, held_back=count)) for count in range(3)]
     assert all(after.n_gpu_layers == before.n_gpu_layers - 1 for before, after in pairwise(whole))
+    fitting = [place(dense(), machine(64 * GIB, 12 * GIB), Wishes(held_back=count)) for count in range(3)]
+    assert [plan.n_gpu_layers for plan in fitting] == [33, 32, 31]
     told = place(mixtral(), there, Wishes(expert_layers=8, held_back=2))
     assert told.expert_layers == 6
 

@@ -41,9 +41,9 @@ def test_the_table() -> None:
     assert table() == snapshot("""\
     ctx    RAM      0      6      8     12     16     24     48     80
 static/Q2_K
-   4096     16      -     6q     11     19    28q    all    all    all
-   4096     32    cpu     6q     11     19    28q    all    all    all
-   4096     64    cpu     6q     11     19    28q    all    all    all
+   4096     16      -      6     11     19    28q    all    all    all
+   4096     32    cpu      6     11     19    28q    all    all    all
+   4096     64    cpu      6     11     19    28q    all    all    all
   16384     16      -     5q     9q    18q    26q    all    all    all
   16384     32    cpu     5q     9q    18q    26q    all    all    all
   16384     64    cpu     5q     9q    18q    26q    all    all    all
@@ -52,8 +52,8 @@ static/Q2_K
   32768     64    cpu     3q     7q    15q    24q    all    all    all
 static/Q3_K_M
    4096     16      -      -     8q     14    21q    all    all    all
-   4096     32    cpu     4q     8q     14    21q    all    all    all
-   4096     64    cpu     4q     8q     14    21q    all    all    all
+   4096     32    cpu      4     8q     14    21q    all    all    all
+   4096     64    cpu      4     8q     14    21q    all    all    all
   16384     16      -      -      -    13q    19q   allq    all    all
   16384     32    cpu     3q     6q    13q    19q   allq    all    all
   16384     64    cpu     3q     6q    13q    19q   allq    all    all
@@ -62,8 +62,8 @@ static/Q3_K_M
   32768     64    cpu     1q     5q    11q    18q    31q    all    all
 static/Q4_K_M
    4096     16      -      -      -      -     16    27q    all    all
-   4096     32    cpu      3      5     10     16    27q    all    all
-   4096     64    cpu      3      5     10     16    27q    all    all
+   4096     32    cpu      3     6q    11q     16    27q    all    all
+   4096     64    cpu      3     6q    11q     16    27q    all    all
   16384     16      -      -      -      -    15q    25q    all    all
   16384     32    cpu     2q     5q    10q    15q    25q    all    all
   16384     64    cpu     2q     5q    10q    15q    25q    all    all
@@ -72,8 +72,8 @@ static/Q4_K_M
   32768     64    cpu     1q     3q     8q    14q    24q    all    all
 static/Q5_K_M
    4096     16      -      -      -      -      -     22    all    all
-   4096     32   cpuq      2      4      9    14q     22    all    all
-   4096     64    cpu      2      4      9    14q     22    all    all
+   4096     32   cpuq     3q     5q      9    14q     22    all    all
+   4096     64    cpu     3q     5q      9    14q     22    all    all
   16384     16      -      -      -      -      -    21q    all    all
   16384     32      -     2q     4q     8q    13q    21q    all    all
   16384     64    cpu     2q     4q     8q    13q    21q    all    all
@@ -83,10 +83,10 @@ static/Q5_K_M
 static/Q8_0
    4096     16      -      -      -      -      -      -    all    all
    4096     32      -      -      -      -      -     14    all    all
-   4096     64    cpu      1      2      5     8q     14    all    all
+   4096     64    cpu      1     3q     6q      8     14    all    all
   16384     16      -      -      -      -      -      -    31q    all
   16384     32      -      -      -      -      -    14q    31q    all
-  16384     64    cpu     0q      1     5q     8q    14q    31q    all
+  16384     64    cpu      0     2q     5q     8q    14q    31q    all
   32768     16      -      -      -      -      -      -    30q    all
   32768     32      -      -      -      -      -    13q    30q    all
   32768     64    cpu     0q     1q     4q     7q    13q    30q    all
@@ -112,8 +112,8 @@ i1/IQ4_XS
   32768     64    cpu     1q     4q    10q    16q    27q    all    all
 thebloke-legacy/Q4_K_M
    4096     16      -      -      -     12    18q     28    all    all
-   4096     32    cpu      3     6q     12    18q     28    all    all
-   4096     64    cpu      3     6q     12    18q     28    all    all
+   4096     32    cpu     4q      6     12    18q     28    all    all
+   4096     64    cpu     4q      6     12    18q     28    all    all
   16384     16      -      -      -      -    16q    27q    all    all
   16384     32    cpu     3q     5q    11q    16q    27q    all    all
   16384     64    cpu     3q     5q    11q    16q    27q    all    all

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixchat.errors import UsageError
-from mixchat.plan.units import format_bytes, parse_size
+from mixchat.plan.units import format_bytes, parse_size, parse_speeds
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_format(size: int, text: str) -> None:
         ("8GiB", 8 << 30),
         ("512MiB", 512 << 20),
         ("24GB", 24 * 10**9),
-        ("123", 123),
+        ("1048576", 1 << 20),
         ("0", 0),
         ("7B", 7),
         ("1.5GiB", 3 << 29),
@@ -56,11 +56,39 @@ def test_not_a_size(text: str) -> None:
     assert caught.value.exit_code == 2
 
 
-@given(st.integers(0, 10**17))
+@given(st.integers(1 << 20, 10**17))
 def test_plain_bytes_are_exact(size: int) -> None:
     assert parse_size(str(size)) == size
+
+
+@pytest.mark.parametrize("text", ["1", "24", " 8 ", "1048575"])
+def test_a_small_number_lacks_its_unit(text: str) -> None:
+    with pytest.raises(UsageError, match="has no unit") as caught:
+        parse_size(text)
+    assert caught.value.hint == f"Write {text.strip()}GiB or the like."
 
 
 @given(st.integers(0, 2**60))
 def test_what_is_formatted_can_be_parsed(size: int) -> None:
     assert abs(parse_size(format_bytes(size)) - size) <= max(size // 20, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "speeds"),
+    [
+        ("", ()),
+        ("60GB/s", (60 * 10**9,)),
+        ("60GB/s, 900 GB/s", (60 * 10**9, 900 * 10**9)),
+        ("1.5GiB", (3 << 29,)),
+        ("60000000000", (60 * 10**9,)),
+    ],
+)
+def test_speeds_are_sizes_per_second(text: str, speeds: tuple[int, ...]) -> None:
+    assert parse_speeds(text) == speeds
+
+
+@pytest.mark.parametrize("text", ["fast", "60GB/h", "0", "0GB/s", "60GB/s,", ",", "-1", "60 G/s"])
+def test_what_is_no_speed_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r" is not a bandwidth\.$") as refused:
+        parse_speeds(text)
+    assert "RAM first" in refused.value.hint
