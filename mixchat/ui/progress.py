@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final, TextIO, TypeVar
 
-from mixchat.app.events import Making, Notice
+from mixchat.app.events import Making, Measuring, Notice
 from mixchat.engine.events import Loading, Prefilling
 from mixchat.models.streaming import Checking, Copying
 from mixchat.plan.units import format_bytes
@@ -80,6 +80,8 @@ class Progress:
                 self._draw(Making, f"Making the {single_line(name, _LONGEST_NAME)} model", fraction, _percent(fraction))
             case Loading(fraction):
                 self._draw(Loading, f"Loading {single_line(name, _LONGEST_NAME)}", fraction, _percent(fraction))
+            case Measuring(what, fraction):
+                self._draw(Measuring, "Measuring", fraction, what)
             case Prefilling(done, total):
                 tail = f"{done}/{total} tokens{self._prefill_speed(event)}"
                 self._draw(Prefilling, "Prefill", done / max(total, 1), tail)

@@ -1,22 +1,31 @@
-"""The one line of `ask --stats`.
+"""The one line of `ask --stats`, and what figures look like.
 
 Knows what to say of an answer's cost; refuses to know streams. ASCII, so that any log takes it.
 """
 
+from collections.abc import Iterable, Iterator
+
+from mixchat.app.events import Opened
+from mixchat.app.truth import Allocation, allocations
 from mixchat.engine.events import Finished, Loaded
+from mixchat.plan.units import format_bytes
 
 _EXACT_BELOW = 100
 
 
-def stats_line(finished: Finished, loaded: Loaded) -> str:
-    """Seconds to load, tokens and speed of prefill, seconds to the first token, tokens and speed of decode."""
+def stats_line(finished: Finished, opened: Opened) -> str:
+    """Seconds to load, tokens and speed of prefill, seconds to the first token, tokens and speed of decode, memory.
+
+    Memory is what llama.cpp really allocated on each device, beside what was planned.
+    """
     usage, timings = finished.usage, finished.timings
     cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
     parts = (
-        f"load {_seconds(loaded.load_ms)}",
+        f"load {_seconds(opened.loaded.load_ms)}",
         f"prefill {_tokens(usage.prompt_tokens)}{cached}{_speed(timings.prefill_tps)}",
         f"first token {_seconds(timings.ttft_ms)}",
         f"decode {_tokens(usage.completion_tokens)}{_speed(timings.decode_tps)}",
+        *_memory(allocations(opened.plan, opened.loaded.buffers)),
     )
     return " | ".join(parts)
 
@@ -34,6 +43,11 @@ def cut_line(finished: Finished, loaded: Loaded) -> str:
 def format_speed(per_second: float) -> str:
     """Tokens per second such as `7.4 t/s` or `250 t/s`."""
     return f"{per_second:.1f} t/s" if per_second < _EXACT_BELOW else f"{per_second:.0f} t/s"
+
+
+def _memory(found: Iterable[Allocation]) -> Iterator[str]:
+    for each in found:
+        yield f"{each.device} {format_bytes(each.real.total)} of {format_bytes(each.planned.total)} planned"
 
 
 def _speed(per_second: float) -> str:

@@ -4,7 +4,6 @@ Knows which fact stands where and how they go on a narrow screen; refuses to kno
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,61 +13,32 @@ from mixchat.app.keeping import Unfinished
 from mixchat.app.preflight import Preflight
 from mixchat.gguf.model import MoeModel
 from mixchat.plan.units import format_bytes
+from mixchat.ui.by_width import NOTHING, ByWidth
 from mixchat.ui.sanitize import single_line
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType  # noqa: TID251 - for annotations
     from rich.table import Table
 
 _HEADINGS: Final = ("name", "size", "quantization", "layout", "experts", "context", "last use")
-_NUMBERS: Final = {"size", "context"}
-_UNKNOWN: Final = "-"
+_TEXTS: Final = frozenset(_HEADINGS) - {"size", "context"}
 _TEMPLATE_LINES, _TEMPLATE_WIDTH = 3, 200
 
 
-@dataclass(frozen=True, slots=True)
-class ListTable:
-    """Models, one a line; in a screen too narrow for that, a name and the facts below it."""
-
-    rows: tuple[tuple[str, ...], ...]
-
-    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
-        """Render it for a width."""
-        table = self._table()
-        needed = console.measure(table, options=options.update(width=10**6)).maximum
-        if needed <= options.max_width:
-            yield table
-        else:
-            yield from self._stacked()
-
-    def _table(self) -> "Table":
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in _HEADINGS:
-            table.add_column(heading, justify="right" if heading in _NUMBERS else "left", no_wrap=True)
-        for row in self.rows:
-            table.add_row(*row)
-        return table
-
-    def _stacked(self) -> "Iterator[RenderableType]":
-        from rich.padding import Padding
-        from rich.text import Text
-
-        for name, size, quantization, layout, experts, context, used in self.rows:
-            yield Text(name, style="bold", overflow="fold")
-            facts = [f"{size}, {quantization}"]
-            if context != _UNKNOWN:
-                facts = [f"{size}, {quantization}, {layout}", f"experts {experts}, context {context}"]
-            if used != _UNKNOWN:
-                facts.append(f"last use {used}")
-            yield Padding(Text("\n".join(facts)), (0, 0, 0, 2))
-
-
-def list_table(rows: Sequence[Row], rest: Unfinished | None = None) -> ListTable:
+def list_table(rows: Sequence[Row], rest: Unfinished | None = None) -> ByWidth:
     """The installed models, then downloads that can go on and leftovers; of what cannot be read, its name and size."""
     others = _unfinished_rows(rest) if rest else ()
-    return ListTable((*(_list_row(row) for row in rows), *others))
+    return ByWidth(_HEADINGS, (*(_list_row(row) for row in rows), *others), _TEXTS, _below)
+
+
+def _below(row: tuple[str, ...]) -> str:
+    """A model's facts in two or three lines."""
+    _name, size, quantization, layout, experts, context, used = row
+    facts = [f"{size}, {quantization}"]
+    if context != NOTHING:
+        facts = [f"{size}, {quantization}, {layout}", f"experts {experts}, context {context}"]
+    if used != NOTHING:
+        facts.append(f"last use {used}")
+    return "\n".join(facts)
 
 
 def show_table(name: str, path: Path, model: MoeModel) -> "Table":
@@ -147,16 +117,16 @@ def _unfinished_rows(rest: Unfinished) -> Iterator[tuple[str, ...]]:
         yield _no_model(single_line(name), format_bytes(size), "leftover")
 
 
-def _no_model(name: str, size: str, what: str, used: str = _UNKNOWN) -> tuple[str, ...]:
-    return name, size, what, _UNKNOWN, _UNKNOWN, _UNKNOWN, used
+def _no_model(name: str, size: str, what: str, used: str = NOTHING) -> tuple[str, ...]:
+    return name, size, what, NOTHING, NOTHING, NOTHING, used
 
 
 def _day(moment: str | None) -> str:
-    return moment.partition("T")[0] if moment else _UNKNOWN
+    return moment.partition("T")[0] if moment else NOTHING
 
 
 def _experts(model: MoeModel) -> str:
-    return f"{model.n_experts_used} of {model.n_experts}" if model.n_experts else _UNKNOWN
+    return f"{model.n_experts_used} of {model.n_experts}" if model.n_experts else NOTHING
 
 
 def _facts(name: str, path: str, model: MoeModel) -> Iterator[tuple[str, str]]:

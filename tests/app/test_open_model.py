@@ -1,25 +1,29 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from mixchat.app.events import Notice, Opened, OpenEvent
-from mixchat.app.opening import open_model
-from mixchat.app.source import Format, loadable, located, prompt_format
+from mixchat.app.opening import load_request, open_model
+from mixchat.app.source import Format, Source, loadable, located, prompt_format
 from mixchat.engine import platform
 from mixchat.engine.events import DeviceInfo, Loading, LoadRequest
 from mixchat.errors import BadModel, DoesNotFit, EngineDied, EngineError, NotFound, UsageError
+from mixchat.gguf.header import parse_header
 from mixchat.gguf.writer import text
+from mixchat.plan.values import Footprint, Override
 from mixchat.store.proofs import Proof
 from tests.app.conftest import SOUND, MakeHouse, MakeSettings
 from tests.builders import Tiny, mixtral_header, sparse_file, tiny_moe
 from tests.fakes.engine import CPU, FakeEngine
+from tests.fakes.plans import VRAM, mixtral, plan_of
 
 GIB = 1 << 30
 GPU = DeviceInfo("CUDA0", "A card", "gpu", 24 * GIB, 24 * GIB)
 SMALL_GPU = DeviceInfo("CUDA0", "A card", "gpu", GIB, GIB)
-SHARED_GPU = DeviceInfo("Vulkan0", "A card without memory of its own", "igpu", 24 * GIB, 24 * GIB)
+SHARED_GPU = DeviceInfo("Vulkan0", "No memory of its own", "igpu", 24 * GIB, 24 * GIB, unified=True)
 BROKEN = Proof(extra_buffers=False, reason="Its logits are off by 40% of their spread.")
 
 
@@ -27,7 +31,7 @@ OpenFile = Callable[..., list[OpenEvent]]
 
 
 class Expected(NamedTuple):
-    gpu: bool
+    devices: tuple[str, ...]
     read_ahead: bool
     load_mode: str = "mmap"
 
@@ -62,21 +66,27 @@ def test_a_model_is_placed_and_then_loaded(make_house: MakeHouse, settings: Make
     assert progress == [Loading(0.0), Loading(0.5), Loading(1.0)]
     assert isinstance(last, Opened)
     assert (last.name, last.model, last.loaded.context) == ("small", source.model, 512)
-    assert engine.loads == [
-        LoadRequest(str(model_file), context=512, gpu=False, threads=6, load_mode="mmap", extra_buffers=True)
-    ]
+    assert [last.request] == engine.loads
+    assert last.request == LoadRequest(
+        str(model_file),
+        context=512,
+        threads=6,
+        ubatch=last.plan.ubatch,
+        load_mode="mmap",
+        extra_buffers=True,
+        architecture="llama",
+    )
 
 
 @pytest.mark.parametrize(
     ("devices", "flags", "expected"),
     [
-        ((CPU,), {}, Expected(gpu=False, read_ahead=True)),
-        ((CPU, GPU), {}, Expected(gpu=True, read_ahead=False)),
-        ((CPU, GPU), {"device": "cpu"}, Expected(gpu=False, read_ahead=True)),
-        ((CPU, SMALL_GPU), {}, Expected(gpu=False, read_ahead=True)),
-        ((CPU, SHARED_GPU), {}, Expected(gpu=False, read_ahead=True)),
-        ((CPU,), {"load_mode": "copy"}, Expected(gpu=False, read_ahead=False, load_mode="copy")),
-        ((CPU,), {"load_mode": "mlock"}, Expected(gpu=False, read_ahead=True, load_mode="mlock")),
+        ((CPU,), {}, Expected((), read_ahead=True)),
+        ((CPU, GPU), {}, Expected(("CUDA0",), read_ahead=True)),
+        ((CPU, GPU), {"device": "cpu"}, Expected((), read_ahead=True)),
+        ((CPU, SMALL_GPU), {}, Expected((), read_ahead=True)),
+        ((CPU,), {"load_mode": "copy"}, Expected((), read_ahead=False, load_mode="copy")),
+        ((CPU,), {"load_mode": "mlock"}, Expected((), read_ahead=True, load_mode="mlock")),
     ],
 )
 def test_devices_and_wishes_decide_the_load(
@@ -85,7 +95,56 @@ def test_devices_and_wishes_decide_the_load(
     engine = FakeEngine(devices=devices)
     open_file(engine, **flags)
     (request,) = engine.loads
-    assert Expected(request.gpu, request.read_ahead, request.load_mode) == expected
+    assert Expected(request.devices, request.read_ahead, request.load_mode) == expected
+
+
+def test_the_engine_gets_the_plan_and_nothing_else(open_file: OpenFile) -> None:
+    engine = FakeEngine(devices=(CPU, GPU))
+    flags = {"override": ["ffn_up_exps=CPU"], "gpu_layers": 2}
+    last = open_file(engine, **flags)[-1]
+    assert isinstance(last, Opened)
+    (request,), plan = engine.loads, last.plan
+    assert request.overrides[0] == Override("ffn_up_exps", "CPU")
+    assert (request.devices, request.n_gpu_layers, request.tensor_split) == (("CUDA0",), 2, (2,))
+    assert (request.overrides, request.ubatch, request.kv_type) == (plan.overrides, plan.ubatch, plan.kv_type)
+
+
+def test_another_number_of_experts_is_told_and_loaded(open_file: OpenFile) -> None:
+    engine = FakeEngine()
+    notice, *_progress, last = open_file(engine, experts_used=3)
+    assert notice == Notice(
+        "Each token passes 3 instead of 2 experts: answers change, and nobody trained the model for that."
+    )
+    assert isinstance(last, Opened)
+    assert (last.plan.experts_used, last.model.n_experts_used) == (3, 3)
+    assert [(load.experts_used, load.architecture) for load in engine.loads] == [(3, "llama")]
+
+
+def test_the_number_of_experts_that_it_was_trained_with_is_no_news(open_file: OpenFile) -> None:
+    engine = FakeEngine()
+    events = open_file(engine, experts_used=2)
+    assert not any(isinstance(event, Notice) for event in events)
+    assert [load.experts_used for load in engine.loads] == [None]
+
+
+def test_more_experts_than_there_are_are_refused_before_loading(open_file: OpenFile) -> None:
+    engine = FakeEngine()
+    with pytest.raises(UsageError, match="has 4 experts per layer: 5 cannot be used"):
+        open_file(engine, experts_used=5)
+    assert engine.loads == []
+
+
+@pytest.mark.parametrize(
+    ("in_ram", "beside", "ahead"),
+    [(0, 0, False), (GIB, 0, True), (GIB, GIB, True), (GIB, GIB + 1, False)],
+)
+def test_what_stays_in_ram_and_fits_is_read_ahead(
+    in_ram: int, beside: int, ahead: bool, settings: MakeSettings
+) -> None:
+    model = replace(mixtral(), file_bytes=7 * GIB)
+    source = Source("mixtral", Path("mixtral.gguf"), None, parse_header(mixtral_header("static/Q2_K")), model)
+    plan = plan_of(Footprint(in_ram, beside), ("CUDA0", VRAM))
+    assert load_request(source, plan, settings()).read_ahead == ahead
 
 
 def test_flags_reach_the_load(make_house: MakeHouse, settings: MakeSettings, model_file: Path) -> None:
@@ -128,7 +187,7 @@ def test_what_does_not_fit_is_refused_unless_forced(
     engine = FakeEngine()
     house = make_house(engine)
     source = located(house, str(model_file))
-    with pytest.raises(DoesNotFit, match=r"1\.0 MiB are available") as refused:
+    with pytest.raises(DoesNotFit, match="available") as refused:
         list(open_model(house, source, settings()))
     assert engine.loads == []
     assert refused.value.what == "RAM"

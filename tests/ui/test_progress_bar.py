@@ -10,8 +10,9 @@ from mixchat.errors import EngineDied
 from mixchat.ui import progress
 from mixchat.ui.progress import Progress, bar_line, shown
 from mixchat.ui.sanitize import columns, single_line
+from tests.fakes.plans import opened
 from tests.fakes.streams import FakeStream
-from tests.fakes.talk import CRASHED, opened
+from tests.fakes.talk import CRASHED
 
 ERASE = "\r\x1b[2K"
 PLAIN = {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "40"}

@@ -11,8 +11,8 @@ from mixchat.models.keeping import Leftover, Partial
 from mixchat.models.library import Installed, Record
 from mixchat.ui.output import print_out
 from mixchat.ui.tables import list_table, show_table
+from tests.fakes.plans import mixtral
 from tests.fakes.streams import FakeStream
-from tests.fakes.talk import mixtral
 
 PATH = Path("/home/person/.local/share/mixchat/models/mixtral/mixtral-8x7b-instruct.Q4_K_M.gguf")
 DENSE = replace(mixtral(), layout="dense", n_experts=0, n_experts_used=0, output=0, other=0)
