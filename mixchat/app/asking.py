@@ -5,20 +5,25 @@ know streams and formats.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from mixchat.app.answering import answer, check_room
 from mixchat.app.events import ChatEvent, Making, Notice, Opened
 from mixchat.app.house import House
+from mixchat.app.machine import machine_of, rated_so_far, types_of
 from mixchat.app.opening import open_model
+from mixchat.app.paging import Watch
 from mixchat.app.prompt import Prompt, build
 from mixchat.app.source import Format, Source, loadable, locate, located, prompt_format
+from mixchat.app.wishes import wishes_of
 from mixchat.chat.messages import Message, Text
 from mixchat.chat.stops import StopScanner
 from mixchat.engine.events import LoadRequest
-from mixchat.errors import PromptTooLong
+from mixchat.errors import DoesNotFit, PromptTooLong
 from mixchat.plan.memory import default_context, round_context
+from mixchat.plan.place import place
 from mixchat.store.settings import Settings
 
 _SAMPLE: Final = 32
@@ -59,7 +64,7 @@ def ask(house: House, settings: Settings, question: Question) -> Iterator[ChatEv
         PromptTooLong: Before any weights are loaded.
         MixchatError: Whatever finding, loading and running the model may raise.
     """
-    for event in locate(house, question.model):
+    for event in locate(house, question.model, settings):
         if isinstance(event, Making):
             yield event
         else:
@@ -68,9 +73,9 @@ def ask(house: House, settings: Settings, question: Question) -> Iterator[ChatEv
 
 def rehearse(house: House, settings: Settings, question: Question) -> Rehearsal:
     """Build the prompt without loading weights."""
-    source = located(house, question.model)
+    source = located(house, question.model, settings)
     loadable(source)
-    context = _context(source, settings)
+    context = _context(house, source, settings)
     return Rehearsal(source.name, context, _from_vocabulary(house, source, prompt_format(source), question.messages))
 
 
@@ -78,28 +83,38 @@ def _ask(house: House, source: Source, settings: Settings, question: Question) -
     loadable(source)
     form = prompt_format(source)
     StopScanner(question.stop)  # refuses an empty one before the weights are read
-    context = _context(source, settings)
-    if _may_exceed(question.messages, context):
+    if _may_exceed(question.messages, _least_context(source, settings)):
+        context = _context(house, source, settings)
         _check_sample(house, source, question.messages, context)
         prompt = _from_vocabulary(house, source, form, question.messages)
         check_room(len(prompt.tokens), context, source.model.context_length)
-    opened = False
+    opened: Opened | None = None
     for event in open_model(house, source, settings, force=question.force):
-        opened = opened or isinstance(event, Opened)
+        opened = event if isinstance(event, Opened) else opened
         yield event
-    if opened:
+    if opened is not None:
         prompt = build(house.engine, form, question.messages, {})
-        check_room(len(prompt.tokens), context, source.model.context_length)
+        check_room(len(prompt.tokens), opened.loaded.context, source.model.context_length)
         yield from (Notice(text) for text in prompt.notices)
-        yield from answer(house.engine, form, prompt, settings, question.stop)
+        events = answer(house.engine, form, prompt, settings, question.stop)
+        yield from Watch(source, opened).over(events)
 
 
 def _with_defaults(settings: Settings, source: Source) -> Settings:
     return settings.with_model_defaults(source.entry.sampling) if source.entry else settings
 
 
-def _context(source: Source, settings: Settings) -> int:
+def _least_context(source: Source, settings: Settings) -> int:
     return round_context(settings.value("ctx") or default_context(source.model))
+
+
+def _context(house: House, source: Source, settings: Settings) -> int:
+    """The context that the model will be opened with: on a GPU the plan may choose more than the default."""
+    if settings.value("ctx") is None:
+        machine = rated_so_far(house, settings, machine_of(house, settings), types_of(source.model))
+        with suppress(DoesNotFit):
+            return place(source.model, machine, wishes_of(settings)).context
+    return _least_context(source, settings)
 
 
 def _may_exceed(messages: Sequence[Message], context: int) -> bool:

@@ -6,12 +6,15 @@ Knows which facts belong in each view; refuses to know how they are drawn.
 from dataclasses import dataclass
 
 from mixchat.app.house import House
+from mixchat.app.machine import machine_of
 from mixchat.app.preflight import Preflight, preflight
 from mixchat.app.source import Source, located
+from mixchat.app.wishes import wishes_of
 from mixchat.errors import BadModel, NotFound, NotPulled
 from mixchat.gguf.model import MoeModel, describe
 from mixchat.models.library import Installed, installed, last_used
 from mixchat.models.shards import read_model
+from mixchat.store.settings import Settings, built_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ def list_models(house: House) -> tuple[Row, ...]:
     return tuple(_row(house, model) for model in installed(house.places))
 
 
-def show_model(house: House, text: str) -> Source | Preflight:
+def show_model(house: House, text: str, settings: Settings | None = None) -> Source | Preflight:
     """What a model's header says, fetched from the hub for one that is not on this machine; makes the demo if need be.
 
     Raises:
@@ -45,9 +48,10 @@ def show_model(house: House, text: str) -> Source | Preflight:
         BadModel: The file is damaged or no model.
     """
     try:
-        return located(house, text)
+        return located(house, text, settings)
     except NotPulled:
-        return preflight(house, text)
+        chosen = settings or built_in()
+        return preflight(house, text, wishes_of(chosen), machine_of(house, chosen))
 
 
 def _row(house: House, model: Installed) -> Row:

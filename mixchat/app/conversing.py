@@ -10,6 +10,7 @@ from mixchat.app.answering import answer, check_room
 from mixchat.app.events import AnswerEvent, ChatEvent, Making, Notice, Opened, OpenEvent
 from mixchat.app.house import House
 from mixchat.app.opening import open_model
+from mixchat.app.paging import Watch
 from mixchat.app.prompt import Prompt, build
 from mixchat.app.source import Format, Source, locate, prompt_format
 from mixchat.chat.messages import Turn
@@ -42,6 +43,8 @@ class Conversation:
         self._stopped = False
         self._form: Format | None = None
         self._opened: Opened | None = None
+        self._watch: Watch | None = None
+        self._last: Opened | None = None
         self._spoken: dict[str, tuple[int, ...]] = {}
 
     def open(self) -> Iterator[OpenEvent]:
@@ -51,7 +54,7 @@ class Conversation:
             MixchatError: Whatever finding and loading it may raise.
         """
         self._stopped = False
-        for event in locate(self._house, self._reference):
+        for event in locate(self._house, self._reference, self._settings):
             if self._stopped:
                 return
             if isinstance(event, Making):
@@ -97,9 +100,11 @@ class Conversation:
         if source.entry is not None:
             self._settings = self._settings.with_model_defaults(source.entry.sampling)
         self._form = prompt_format(source)
-        for event in open_model(self._house, source, self._settings, force=self._force):
+        before = self._last.plan if self._last else None
+        for event in open_model(self._house, source, self._settings, force=self._force, before=before):
             if isinstance(event, Opened):
-                self._opened = event
+                self._opened = self._last = event
+                self._watch = Watch(source, event)
             elif self._stopped:
                 return
             yield event
@@ -112,7 +117,8 @@ class Conversation:
             yield Notice(f"The context is full: the oldest {turns} left out of the prompt.")
         said: list[Token] = []
         try:
-            for event in answer(self._house.engine, form, prompt, self._settings, ()):
+            events = answer(self._house.engine, form, prompt, self._settings, ())
+            for event in self._watch.over(events) if self._watch else events:
                 if isinstance(event, Token):
                     said.append(event)
                 elif isinstance(event, Finished):

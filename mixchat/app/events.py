@@ -5,9 +5,9 @@ Knows the values; refuses to know how they are shown. Engine events pass through
 
 from dataclasses import dataclass
 
-from mixchat.engine.events import Finished, Loaded, Loading, Prefilling, Token
+from mixchat.engine.events import Finished, Loaded, Loading, LoadRequest, Prefilling, Token
 from mixchat.gguf.model import MoeModel
-from mixchat.plan.values import Plan
+from mixchat.plan.values import Machine, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,14 @@ class Making:
 
 
 @dataclass(frozen=True, slots=True)
+class Measuring:
+    """A measurement is under way; `fraction` of all of them from 0 to 1."""
+
+    what: str
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A model is loaded and ready.
 
@@ -33,12 +41,16 @@ class Opened:
         model: What its file says.
         plan: Where it lies.
         loaded: What llama.cpp really allocated.
+        request: What it was asked for.
+        machine: What it was placed on.
     """
 
     name: str
     model: MoeModel
     plan: Plan
     loaded: Loaded
+    request: LoadRequest
+    machine: Machine
 
 
 OpenEvent = Notice | Making | Loading | Opened

@@ -12,7 +12,7 @@ from typing import Final
 
 from mixchat.app.house import House
 from mixchat.app.machine import machine_of
-from mixchat.errors import BadModel, DoesNotFit, MixchatError, NetworkError
+from mixchat.errors import BadModel, DoesNotFit, MixchatError, NetworkError, NotFound
 from mixchat.gguf.model import MoeModel, describe
 from mixchat.gguf.shards import join
 from mixchat.models.download import RESERVE
@@ -23,10 +23,13 @@ from mixchat.models.reference import Reference, parse_reference
 from mixchat.models.remote import RemoteFile
 from mixchat.models.remote_header import read_remote
 from mixchat.models.stored import folder_of, free_bytes, missing_bytes, origin_of
+from mixchat.plan.experts import with_experts_used
 from mixchat.plan.memory import DEFAULT_UBATCH, compute_bytes, default_context, kv_bytes, round_context
-from mixchat.plan.place import GPU_MARGIN, place
+from mixchat.plan.modes import RAM_RESERVE
+from mixchat.plan.place import place
 from mixchat.plan.units import format_bytes
-from mixchat.plan.values import Machine, Plan, Wishes
+from mixchat.plan.values import Device, Machine, Plan, Wishes
+from mixchat.store.settings import built_in
 
 _MERGED: Final = "mixtral"
 _FALLBACK: Final = "Q4_K_M"
@@ -69,18 +72,25 @@ class _Here:
 
     @property
     def memory(self) -> int:
-        """Bytes of the larger of RAM and the GPUs' free memory without their margins."""
-        gpus = [device for device in self.machine.devices if device.kind == "gpu"]
-        cards = sum(gpu.free - GPU_MARGIN for gpu in gpus) if self.wishes.device == "auto" else 0
-        return max(self.machine.ram_available, cards)
+        """Bytes of RAM and of the GPUs' own memory together, without their margins: no model larger than that fits."""
+        return max(0, self.machine.ram_available - RAM_RESERVE) + sum(map(self._room, self.machine.gpus))
 
     def beside(self, model: MoeModel) -> int:
-        """Bytes that the model needs besides its weights."""
+        """Bytes that the model needs besides its weights, with the smallest KV cache that the plan may choose."""
         context = round_context(self.wishes.context or default_context(model))
-        return kv_bytes(model, context, self.wishes.kv_type) + compute_bytes(model, DEFAULT_UBATCH, context)
+        kv_type = self.wishes.kv_type or "q8_0"
+        running = with_experts_used(model, self.wishes.experts_used)
+        return kv_bytes(model, context, kv_type) + compute_bytes(running, DEFAULT_UBATCH, context)
+
+    def _room(self, gpu: Device) -> int:
+        names = self.wishes.devices
+        if gpu.unified or (names is not None and gpu.name.lower() not in {name.lower() for name in names}):
+            return 0
+        room = max(0, gpu.free - self.wishes.margin)
+        return room if gpu.budget is None else min(room, gpu.budget)
 
 
-def preflight(house: House, text: str, wishes: Wishes | None = None) -> Preflight:
+def preflight(house: House, text: str, wishes: Wishes | None = None, machine: Machine | None = None) -> Preflight:
     """Find out what a reference means and whether it can be had here; only headers are fetched.
 
     1. The reference becomes offers: one, or all quantizations when none is named.
@@ -89,6 +99,12 @@ def preflight(house: House, text: str, wishes: Wishes | None = None) -> Prefligh
     4. What stands against it becomes `problem`: legacy experts first, then memory, then the disk. `wishes.force`
        leaves out the first two.
 
+    Args:
+        house: The outside.
+        text: A model reference.
+        wishes: What is wished; None: nothing special.
+        machine: Where it is to run; None: here.
+
     Raises:
         UsageError: `text` is no reference to a model that can be fetched.
         NotFound: There is no such model.
@@ -96,10 +112,9 @@ def preflight(house: House, text: str, wishes: Wishes | None = None) -> Prefligh
         BadModel: The file is damaged or no model.
         EngineError: llama.cpp fails to name its devices.
     """
-    wishes = wishes or Wishes()
     reference = parse_reference(text, house.registry.entries)
     found = offers(house.registry, house.hub, reference)
-    here = _Here(machine_of(house), wishes, free_bytes(house.places.models))
+    here = _Here(machine or machine_of(house, built_in()), wishes or Wishes(), free_bytes(house.places.models))
     check = _best(house, found, here) if len(found) > 1 else _look(house, found[0], here)
     return _with_smaller(house, reference, check, here) if _too_large(check) and len(found) == 1 else check
 
@@ -142,16 +157,34 @@ def _why_none(offer: Offer, count: int) -> str:
 
 def _look(house: House, offer: Offer, here: _Here) -> Preflight:
     """Read an offer's header and see whether it can be had here."""
-    offer = resolved(house.hub, offer)
-    copies = {file: cached(house.cache, file) if house.cache else None for file in offer.files}
-    here_already = [path for path in copies.values() if path is not None]
-    whole = len(here_already) == len(copies)
-    model = describe(join([read_header(path) for path in here_already]) if whole else read_remote(house.hub, copies))
+    offer, copies, model = read_offer(house, offer)
     plan, too_large = _placed(model, here)
     needed = _needed(house, offer, copies)
     problem = _legacy(house, offer, model, here.wishes) or too_large or _disk_problem(house, needed, here)
     reasons = plan.reasons if plan else ()
     return Preflight(offer.name, offer.files, model, plan, here.disk, needed, reasons, problem)
+
+
+def read_offer(house: House, offer: Offer) -> tuple[Offer, Mapping[RemoteFile, Path | None], MoeModel]:
+    """Read what an offer's header says, from the hub library's cache or from the hub.
+
+    Returns:
+        The offer with its files, their copies in the cache, and the model.
+
+    Raises:
+        NetworkError: The hub cannot be reached or says no.
+        NotFound: The hub no longer has the file.
+        BadModel: The file is damaged or no model.
+    """
+    offer = resolved(house.hub, offer)
+    copies = {file: cached(house.cache, file) if house.cache else None for file in offer.files}
+    here_already = [path for path in copies.values() if path is not None]
+    whole = len(here_already) == len(copies)
+    return (
+        offer,
+        copies,
+        describe(join([read_header(path) for path in here_already]) if whole else read_remote(house.hub, copies)),
+    )
 
 
 def _needed(house: House, offer: Offer, copies: Mapping[RemoteFile, Path | None]) -> int:
@@ -202,9 +235,10 @@ def _with_smaller(house: House, reference: Reference, check: Preflight, here: _H
     assert isinstance(error, DoesNotFit)  # noqa: S101 - asked before
     beside = here.beside(check.model)
     smaller = None
-    with suppress(NetworkError):
+    with suppress(NetworkError, NotFound, BadModel):
         others = siblings(house.registry, house.hub, reference)
-        smaller = next((offer for offer in others if _may_fit(offer, here, beside)), None)
+        possible = (offer for offer in others if offer.name != check.name and _may_fit(offer, here, beside))
+        smaller = next((offer for offer in possible if not _too_large(_look(house, offer, here))), None)
     if smaller is None:
         return check
     force = "" if error.what == "disk" else "; --force goes on all the same"

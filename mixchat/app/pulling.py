@@ -11,8 +11,10 @@ from pathlib import Path
 
 from mixchat.app.events import Making
 from mixchat.app.house import House
+from mixchat.app.machine import machine_of
 from mixchat.app.preflight import Preflight, preflight
 from mixchat.app.source import locate
+from mixchat.app.wishes import wishes_of
 from mixchat.errors import NotPulled
 from mixchat.models.download import fetch
 from mixchat.models.events import FetchEvent
@@ -20,7 +22,7 @@ from mixchat.models.finding import find, to_be_made
 from mixchat.models.hub_cache import cached, take
 from mixchat.models.reference import HubFile, LocalPath, Reference, parse_reference
 from mixchat.models.stored import folder_of, origin_of, target_of
-from mixchat.plan.values import Wishes
+from mixchat.store.settings import Settings, built_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Pulled:
 PullEvent = Making | Preflight | FetchEvent | Pulled
 
 
-def pull(house: House, text: str, *, force: bool = False) -> Iterator[PullEvent]:
+def pull(house: House, text: str, settings: Settings | None = None, *, force: bool = False) -> Iterator[PullEvent]:
     """Fetch a model; ends with Pulled. A Preflight comes before the first byte of the download.
 
     1. What is on this machine already is not asked for again: no request is made.
@@ -64,7 +66,8 @@ def pull(house: House, text: str, *, force: bool = False) -> Iterator[PullEvent]
     if (there := _there(house, reference)) is not None:
         yield there
         return
-    check = preflight(house, text, Wishes(force=force))
+    chosen = settings or built_in()
+    check = preflight(house, text, wishes_of(chosen, force=force), machine_of(house, chosen))
     yield check
     if check.problem is not None:
         raise check.problem

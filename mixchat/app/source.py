@@ -20,6 +20,7 @@ from mixchat.models.finding import find, to_be_made
 from mixchat.models.reference import parse_reference
 from mixchat.models.registry import Entry
 from mixchat.models.shards import read_model
+from mixchat.store.settings import Settings
 
 _CONTROL_TYPES: Final = {3, 4}  # LLAMA_TOKEN_TYPE_CONTROL and _USER_DEFINED
 
@@ -62,8 +63,13 @@ class Format:
     control_tokens: tuple[str, ...]
 
 
-def locate(house: House, text: str) -> Iterator[Making | Source]:
+def locate(house: House, text: str, settings: Settings | None = None) -> Iterator[Making | Source]:
     """Find the model that `text` means, making the demo when it is asked for; ends with its Source.
+
+    Args:
+        house: The outside.
+        text: A model reference; when it leaves the quantization open, the largest is meant that fits.
+        settings: What to fit; None: with nothing special wished.
 
     Raises:
         UsageError: `text` is no model reference.
@@ -75,14 +81,14 @@ def locate(house: House, text: str) -> Iterator[Making | Source]:
     if (entry := to_be_made(house.places, house.registry, reference)) is not None:
         for fraction in make_demo(house.places, entry):
             yield Making(fraction)
-    found = find(house.places, house.registry, reference, fits_here(house))
+    found = find(house.places, house.registry, reference, fits_here(house, settings))
     header = read_model(found.path)
     yield Source(found.name, found.path, found.entry, header, describe(header))
 
 
-def located(house: House, text: str) -> Source:
+def located(house: House, text: str, settings: Settings | None = None) -> Source:
     """`locate` for those who do not show the making."""
-    *_making, source = locate(house, text)
+    *_making, source = locate(house, text, settings)
     assert isinstance(source, Source)  # noqa: S101 - it is what locate ends with
     return source
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mixchat.cli.options import OutputOptions, RunOptions, command
+from mixchat.cli.options import OutputOptions, PlacementOptions, RunOptions, command
 from mixchat.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
         *,
         asked: AskOptions,
         options: RunOptions,
+        placement: PlacementOptions,
         output: OutputOptions,
     ) -> int:
         """Answer one prompt on stdout. Text piped into stdin is put behind PROMPT."""
@@ -56,9 +57,9 @@ def register(app: typer.Typer) -> None:
 
         if asked.format not in {"text", "json"}:
             raise UsageError(f"--format is {asked.format!r}, not text or json.", "mixchat ask --help")
-        settings = settings_of(options)
+        settings = settings_of(placement, options)
         messages = with_system(settings, _messages(prompt, asked, quiet=output.quiet))
-        question = Question(model_of(settings, None, options), messages, tuple(asked.stop or ()), options.force)
+        question = Question(model_of(settings, None, options.model), messages, tuple(asked.stop or ()), placement.force)
         with open_house(debug=output.debug) as house:
             if asked.dry_run:
                 return _show_rehearsal(rehearse(house, settings, question), asked)
@@ -135,7 +136,7 @@ def _write_text(events: "Iterator[ChatEvent]", asked: AskOptions, *, quiet: bool
                     if not quiet and (cut := cut_line(event, opened.loaded)):
                         write_line(sys.stderr, cut)
                     if asked.stats:
-                        write_line(sys.stderr, stats_line(event, opened.loaded))
+                        write_line(sys.stderr, stats_line(event, opened))
 
 
 def _write_json(events: "Iterator[ChatEvent]", asked: AskOptions) -> None:
@@ -158,7 +159,7 @@ def _write_json(events: "Iterator[ChatEvent]", asked: AskOptions) -> None:
                 facts = answer_facts(opened.name, "".join(text), opened.loaded.load_ms, event)
                 put(sys.stdout, json_text(facts))
                 if asked.stats:
-                    write_line(sys.stderr, stats_line(event, opened.loaded))
+                    write_line(sys.stderr, stats_line(event, opened))
 
 
 def _show_rehearsal(rehearsal: "Rehearsal", asked: AskOptions) -> int:

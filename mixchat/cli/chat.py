@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mixchat.cli.options import OutputOptions, RunOptions, command
+from mixchat.cli.options import OutputOptions, PlacementOptions, RunOptions, command
 
 
 def register(app: typer.Typer) -> None:
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
         reference: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Which model; see -m.")] = None,
         *,
         options: RunOptions,
+        placement: PlacementOptions,
         output: OutputOptions,
     ) -> int:
         """Chat in the terminal. Ctrl-C stops an answer, Ctrl-D leaves."""
@@ -26,8 +27,8 @@ def register(app: typer.Typer) -> None:
         from mixchat.ui.console import Terminal
         from mixchat.ui.repl import run_chat
 
-        settings = settings_of(options)
+        settings = settings_of(placement, options)
         with open_house(debug=output.debug) as house:
-            name = model_of(settings, reference, options)
-            talk = Conversation(house, settings, name, force=options.force)
+            name = model_of(settings, reference, options.model)
+            talk = Conversation(house, settings, name, force=placement.force)
             return run_chat(talk, Terminal(sys.stdin, sys.stdout, sys.stderr, os.environ, output.quiet), name)

@@ -8,11 +8,14 @@ import json
 from mixchat.app.asking import Rehearsal
 from mixchat.app.catalogue import Row
 from mixchat.app.keeping import Unfinished
+from mixchat.app.planning import Planned, Quantization
 from mixchat.app.preflight import Preflight
 from mixchat.app.source import Source
 from mixchat.engine.events import Finished
+from mixchat.errors import MixchatError
 from mixchat.gguf.inventory import tensor_groups
 from mixchat.gguf.model import MoeModel
+from mixchat.plan.values import Forecast, Placement, Plan
 
 Facts = dict[str, object]
 
@@ -45,6 +48,87 @@ def source_facts(source: Source) -> Facts:
     return {**_shown(source.name, str(source.path), source.model.file_bytes, source.model), "tensors": tensors}
 
 
+def plan_facts(planned: Planned) -> Facts:
+    """Where a model lies or would lie."""
+    plan, error = planned.plan, planned.problem
+    return {
+        "model": planned.name,
+        "path": planned.path and str(planned.path),
+        "quantization": planned.model.quantization,
+        "file_bytes": planned.model.file_bytes,
+        "experts_used": planned.model.n_experts_used,
+        **_placement_facts(plan),
+        "fits": error is None,
+        "devices": [
+            {
+                "name": share.device,
+                "kind": share.kind,
+                "budget": share.budget,
+                "weights": share.footprint.weights,
+                "kv": share.footprint.kv,
+                "compute": share.footprint.compute,
+                "copies": share.footprint.copies,
+            }
+            for share in plan.shares
+        ],
+        "layers": [
+            {"index": layer.index, "attention": layer.attention, "experts": layer.experts or _parts(layer)}
+            for layer in plan.layers
+        ],
+        "head": plan.head,
+        "overrides": [{"pattern": each.pattern, "device": each.device} for each in plan.overrides],
+        "forecast": plan.forecast and _forecast_facts(plan.forecast),
+        "reasons": list(plan.reasons),
+        "what_if": [{"change": what.change, "effect": what.effect} for what in planned.what_ifs],
+        "problem": error and _problem_facts(error),
+    }
+
+
+def quantization_facts(row: Quantization) -> Facts:
+    """One of a model's quantizations."""
+    plan = row.plan
+    return {
+        "model": row.name,
+        "quantization": row.quantization,
+        "file_bytes": row.nbytes,
+        "fits": plan is not None,
+        **(_placement_facts(plan) if plan else {}),
+        "expert_layers": plan and plan.expert_layers,
+        "forecast": plan and plan.forecast and _forecast_facts(plan.forecast),
+        "problem": row.problem and _problem_facts(row.problem),
+    }
+
+
+def _placement_facts(plan: Plan) -> Facts:
+    return {
+        "context": plan.context,
+        "kv_type": plan.kv_type,
+        "ubatch": plan.ubatch,
+        "load_mode": plan.load_mode,
+        "extra_buffers": plan.extra_buffers,
+        "n_gpu_layers": plan.n_gpu_layers,
+    }
+
+
+def _parts(layer: Placement) -> Facts:
+    return {"up": layer.up, "gate": layer.gate, "down": layer.down}
+
+
+def _forecast_facts(forecast: Forecast) -> Facts:
+    return {
+        "decode_tps": round(forecast.decode_tps, 2),
+        "prefill_tps": round(forecast.prefill_tps, 2),
+        "depth": forecast.depth,
+        "bound_by": forecast.bound_by,
+        "basis": forecast.basis,
+        "parts": [{"what": what, "ms": round(milliseconds, 3)} for what, milliseconds in forecast.parts],
+    }
+
+
+def _problem_facts(error: MixchatError) -> Facts:
+    return {"code": error.exit_code, "message": error.message, "hint": error.hint}
+
+
 def unfinished_facts(rest: Unfinished) -> Facts:
     """What lies in the store and is no model."""
     return {
@@ -65,7 +149,7 @@ def preflight_facts(check: Preflight) -> Facts:
         "disk_free": check.disk_free,
         "disk_needed": check.disk_needed,
         "reasons": list(check.reasons),
-        "problem": error and {"code": error.exit_code, "message": error.message, "hint": error.hint},
+        "problem": error and _problem_facts(error),
     }
 
 

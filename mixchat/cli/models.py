@@ -58,14 +58,14 @@ def _register_show(app: typer.Typer) -> None:
         from mixchat.app.catalogue import show_model
         from mixchat.app.preflight import Preflight
         from mixchat.cli.facts import json_text, preflight_facts, source_facts
-        from mixchat.cli.wiring import open_house
+        from mixchat.cli.wiring import open_house, settings_from
         from mixchat.gguf.inventory import tensor_groups
         from mixchat.ui.output import print_out, write_text
         from mixchat.ui.tables import remote_table, show_table
         from mixchat.ui.tensors import tensor_table
 
         with open_house(debug=options.debug) as house:
-            shown = show_model(house, model)
+            shown = show_model(house, model, settings_from({}))
             if as_json:
                 facts = preflight_facts(shown) if isinstance(shown, Preflight) else source_facts(shown)
                 write_text(sys.stdout, json_text(facts))

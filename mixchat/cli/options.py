@@ -14,9 +14,12 @@ import typer
 
 from mixchat.cli.signals import as_signals
 
-_MODEL = "Model"
-_SAMPLING = "Sampling"
-_PLACEMENT = "Placement"
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="A known name such as demo, or a path to a .gguf; by default mixtral."
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +32,9 @@ class OutputOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What decides how a model is loaded and sampled; None leaves it to the environment, the file and the defaults."""
+    """Which model, and how it is sampled; None leaves it to the environment, the file and the defaults."""
 
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="MODEL",
-            help="A known name such as demo, or a path to a .gguf; by default mixtral.",
-        ),
-    ] = None
+    model: ModelOption = None
     system: Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")] = None
     system_file: Annotated[
         Path | None, typer.Option("--system-file", "-S", metavar="FILE", help="System prompt from a file.")
@@ -61,18 +56,59 @@ class RunOptions:
     max_tokens: Annotated[
         int | None, typer.Option(help="Longest answer, in tokens; by default the context is the limit.")
     ] = None
-    ctx: Annotated[int | None, typer.Option(help="Context in tokens; by default 8192, or the model's own.")] = None
+
+    def flags(self) -> dict[str, object]:
+        """The settings among them, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "system_file"}
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementOptions:
+    """Where a model lies and how it is loaded; None leaves it to the environment, the file and the plan."""
+
+    ctx: Annotated[
+        int | None,
+        typer.Option(help="Context in tokens; by default 8192 or the model's own, more on a GPU that has room."),
+    ] = None
     kv_type: Annotated[
-        str | None, typer.Option(metavar="f16|q8_0|q4_0", help="Type of the KV cache; by default f16.")
+        str | None,
+        typer.Option(metavar="f16|q8_0|q4_0", help="Type of the KV cache; by default f16, or q8_0 where that helps."),
+    ] = None
+    vram: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE[,SIZE]", help="Use at most this of each GPU, such as 8GiB; 1 GiB of its free memory is left."
+        ),
+    ] = None
+    ram: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Plan with this much RAM; by default what is available.")
     ] = None
     device: Annotated[
         str | None,
-        typer.Option(metavar="auto|cpu", help="Where to run; auto takes a GPU if this build of llama.cpp has one."),
+        typer.Option(metavar="auto|cpu|NAME[,NAME]", help="Where to run; auto takes what is fastest, by default."),
+    ] = None
+    expert_layers: Annotated[
+        int | None, typer.Option(metavar="N", help="Keep the experts of so many layers in VRAM.")
+    ] = None
+    gpu_layers: Annotated[
+        int | None, typer.Option(metavar="N", help="Put so many whole layers on the GPUs, the head counting as one.")
+    ] = None
+    experts_used: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Experts that each token passes; fewer are faster, and answers change."),
+    ] = None
+    override: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REGEX=DEVICE", help="Put the tensors that match on a device; repeatable."),
+    ] = None
+    rpc: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="Use a machine that runs mixchat rpc-worker, too; repeatable."),
     ] = None
     threads: Annotated[
         int | None, typer.Option(help="CPU threads; by default one for each core, fewer while others need one.")
     ] = None
-    ubatch: Annotated[int | None, typer.Option(help="Tokens of one prefill batch; by default 512.")] = None
+    ubatch: Annotated[int | None, typer.Option(help="Tokens of one prefill batch; by default what is fastest.")] = None
     load_mode: Annotated[
         str | None, typer.Option(metavar="auto|mmap|copy|mlock", help="How weights come into memory.")
     ] = None
@@ -80,8 +116,8 @@ class RunOptions:
 
     def flags(self) -> dict[str, object]:
         """The settings among them, by name."""
-        others = {"system_file", "force"}
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in others}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "force"}
+        return {name: None if value == [] else value for name, value in values.items()}
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., int]], Callable[..., int]]:

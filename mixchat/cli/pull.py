@@ -32,10 +32,10 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Fetch a model. It is checked before the first byte: layout, memory, disk; Ctrl-C keeps what is there."""
         from mixchat.app.pulling import pull as pulled
-        from mixchat.cli.wiring import open_house
+        from mixchat.cli.wiring import open_house, settings_from
 
         with open_house(debug=options.debug, endpoint=endpoint) as house:
-            _show(pulled(house, model, force=force), model, quiet=options.quiet)
+            _show(pulled(house, model, settings_from({}), force=force), model, quiet=options.quiet)
         return 0
 
 

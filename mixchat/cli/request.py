@@ -5,20 +5,24 @@ Knows which options exclude each other; refuses to know files' contents and mode
 
 from mixchat.chat.inputs import without_surrogates
 from mixchat.chat.messages import Message
-from mixchat.cli.options import RunOptions
+from mixchat.cli.options import PlacementOptions, RunOptions
 from mixchat.cli.streams import file_text
 from mixchat.cli.wiring import settings_from
 from mixchat.errors import UsageError
 from mixchat.store.settings import Settings
 
 
-def settings_of(options: RunOptions) -> Settings:
+def settings_of(placement: PlacementOptions, options: RunOptions | None = None) -> Settings:
     """The settings in force, with the system prompt's file read.
 
     Raises:
         UsageError: A value is wrong, or two options exclude each other.
         NotFound: The system prompt's file is not there.
     """
+    return settings_from({**placement.flags(), **(_talking(options) if options else {})})
+
+
+def _talking(options: RunOptions) -> dict[str, object]:
     flags = options.flags()
     if options.system_file is not None:
         if options.system is not None:
@@ -26,18 +30,18 @@ def settings_of(options: RunOptions) -> Settings:
         flags["system"] = file_text(options.system_file).rstrip("\r\n")
     if isinstance(system := flags["system"], str):
         flags["system"] = without_surrogates(system)
-    return settings_from(flags)
+    return flags
 
 
-def model_of(settings: Settings, argument: str | None, options: RunOptions) -> str:
+def model_of(settings: Settings, argument: str | None, option: str | None) -> str:
     """The model reference.
 
     Raises:
         UsageError: It is given twice.
     """
-    if argument is not None and options.model is not None:
-        raise UsageError(f"Two models are given: {argument} and {options.model}.", "Give one of them.")
-    return argument or settings.value("model")
+    if argument is not None and option is not None:
+        raise UsageError(f"Two models are given: {argument} and {option}.", "Give one of them.")
+    return argument or option or settings.value("model")
 
 
 def with_system(settings: Settings, messages: tuple[Message, ...]) -> tuple[Message, ...]:

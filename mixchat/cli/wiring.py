@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from mixchat.app.house import House
 from mixchat.engine.client import WorkerClient
 from mixchat.engine.proof import prove
+from mixchat.engine.speed import speed_of
 from mixchat.models.hub import Hub
 from mixchat.models.hub_cache import cache_folder
 from mixchat.models.registry import load_registry
@@ -38,6 +40,7 @@ def open_house(*, debug: bool = False, endpoint: str | None = None) -> Iterator[
             lambda: prove(places, lambda: WorkerClient(os.environ)),
             Hub(endpoint or None, is_offline(os.environ)),
             cache_folder(os.environ),
+            calibrate=partial(speed_of, places, os.environ),
         )
     finally:
         if debug:

@@ -87,8 +87,8 @@ def _greet(connection: socket.socket, endpoint: Endpoint) -> None:
         answer = connection.recv(1)
     except TimeoutError as error:
         raise EngineError(
-            f"The RPC server at {endpoint} is busy with another program.",
-            "It serves one at a time: end the other one, or start a second server: mixchat rpc-worker --port PORT",
+            f"What listens at {endpoint} does not answer: it serves another program, or is no RPC server.",
+            "A server serves one at a time: end the other program, or start another: mixchat rpc-worker --port PORT",
         ) from error
     except ConnectionError:
         answer = b""

@@ -9,15 +9,18 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, overload
+from typing import Final, Literal, overload
 
 from mixchat.errors import UsageError
 from mixchat.store.options import BY_NAME, SETTINGS, Value, nearest
 
 Origin = Literal["flag", "environment", "file", "model", "default"]
+_ORIGINS: Final[tuple[Origin, ...]] = ("default", "model", "file", "environment", "flag")
 NumberName = Literal["temperature", "top_p", "min_p", "repeat_penalty"]
-IntegerName = Literal["top_k", "ubatch"]
-OptionalIntegerName = Literal["seed", "max_tokens", "ctx", "threads"]
+IntegerName = Literal["top_k"]
+OptionalIntegerName = Literal[
+    "seed", "max_tokens", "ctx", "threads", "ubatch", "expert_layers", "gpu_layers", "experts_used", "ram"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,13 @@ class Settings:
     @overload
     def value(self, name: Literal["system"]) -> str | None: ...
     @overload
-    def value(self, name: Literal["kv_type"]) -> Literal["f16", "q8_0", "q4_0"]: ...
+    def value(self, name: Literal["kv_type"]) -> Literal["f16", "q8_0", "q4_0"] | None: ...
     @overload
-    def value(self, name: Literal["device"]) -> Literal["cpu", "auto"]: ...
+    def value(self, name: Literal["device"]) -> tuple[str, ...]: ...
+    @overload
+    def value(self, name: Literal["vram"]) -> tuple[int, ...] | None: ...
+    @overload
+    def value(self, name: Literal["override", "rpc"]) -> tuple[str, ...] | None: ...
     @overload
     def value(self, name: Literal["load_mode"]) -> Literal["auto", "mmap", "copy", "mlock"]: ...
 
@@ -58,6 +65,20 @@ class Settings:
     def origin(self, name: str) -> Origin:
         """Where the value came from."""
         return self.chosen[name].origin
+
+    def place(self, name: str) -> str:
+        """Where the value came from, as a person wrote it: the flag, the variable or the file's key."""
+        match self.origin(name):
+            case "environment":
+                return BY_NAME[name].variable
+            case "file":
+                return f"{name} in config.toml"
+            case _:
+                return BY_NAME[name].flag
+
+    def outranks(self, name: str, other: str) -> bool:
+        """Whether a setting comes from a stronger layer than another one."""
+        return _ORIGINS.index(self.origin(name)) > _ORIGINS.index(self.origin(other))
 
     def with_model_defaults(self, defaults: Mapping[str, float]) -> "Settings":
         """Put a model's own sampling defaults where nobody asked for something else.
@@ -91,6 +112,11 @@ def resolve(
         ("flag", dict(_from_flags(flags))),
     )
     return Settings({name: Chosen(value, origin) for origin, layer in layers for name, value in layer.items()})
+
+
+def built_in() -> Settings:
+    """What holds when nobody asked for anything."""
+    return resolve({}, {}, None, Path("config.toml"))
 
 
 def read_config(path: Path) -> str | None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Style = Literal["", "bold", "dim", "cyan", "error"]
 
 _CODES: Mapping[Style, str] = {"bold": "1", "dim": "2", "cyan": "36", "error": "1;31"}
+BLOCKS = "█▀▄▛▖▓▒░·"
+"""What pictures are drawn with."""
+
 _DUMB = {"dumb", "unknown"}
 _DEFAULT_WIDTH = 80
 # Rich needs a width; no line of a pipe reaches this one.
@@ -76,6 +79,14 @@ def can_encode(stream: TextIO, text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def draws_blocks(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether pictures may have more than ASCII: not on a terminal whose encoding or locale (C, POSIX) lacks blocks."""
+    if not is_terminal(stream):
+        return True
+    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    return locale not in {"C", "POSIX"} and can_encode(stream, BLOCKS)
 
 
 def paint(text: str, style: Style, stream: TextIO, environ: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from mixchat.engine.events import DeviceInfo
 from mixchat.errors import BadModel, DoesNotFit, NetworkError, NotFound, NotPulled, UsageError
 from mixchat.models import stored
 from mixchat.models.registry import load_registry
-from mixchat.plan.values import Wishes
+from mixchat.plan.values import Machine, Wishes
 from mixchat.store.places import Places
 from tests.app.conftest import MakeHouse
 from tests.builders import Tiny, mixtral_header, tiny_moe
@@ -56,6 +56,11 @@ def house(make_house: MakeHouse, hub: ShelfHub) -> House:
     return replace(make_house(FakeEngine()), hub=hub)
 
 
+@pytest.fixture
+def house_with_card(make_house: MakeHouse, hub: ShelfHub) -> House:
+    return replace(make_house(FakeEngine(devices=(CPU, GPU))), hub=hub)
+
+
 def test_a_named_file_is_described_before_a_byte_of_its_weights(house: House, hub: ShelfHub) -> None:
     check = preflight(house, "mixtral:Q4_K_M")
     assert (check.name, check.problem, check.disk_free) == ("mixtral:Q4_K_M", None, 100 * GIB)
@@ -63,7 +68,7 @@ def test_a_named_file_is_described_before_a_byte_of_its_weights(house: House, hu
     assert (check.model.quantization, check.model.context_length) == ("Q4_K_M", 32768)
     assert check.disk_needed == check.model.file_bytes == 28448468384
     assert check.plan is not None
-    assert not check.plan.gpu
+    assert not check.plan.on_gpu
     (file,) = check.files
     assert (file.repo, file.commit) == (STATIC, "92bb790b153033f0594934ee23bb0e12ba897f4e")
     assert hub.asked == []
@@ -74,9 +79,9 @@ def test_the_largest_that_fits_is_chosen_with_the_reason(house: House, hub: Shel
     check = preflight(house, "mixtral")
     assert (check.name, check.problem) == ("mixtral:i1-Q4_K_M", None)
     assert check.reasons[0].startswith(
-        "i1-Q4_K_M is the largest of 15 that fits: 26.5 GiB of weights and about 1.3 GiB"
+        "i1-Q4_K_M is the largest of 15 that fits: 26.5 GiB of weights and about 752.1 MiB"
     )
-    assert "32.0 GiB of memory" in check.reasons[0]
+    assert "31.5 GiB of memory" in check.reasons[0]
     assert list(hub.read) == [FILES["i1-Q4_K_M"]]
 
 
@@ -100,14 +105,26 @@ def only(*quantizations: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 -
     return some
 
 
-def test_a_card_counts_when_it_is_larger_than_the_ram(make_house: MakeHouse, hub: ShelfHub) -> None:
-    house = replace(make_house(FakeEngine(devices=(CPU, GPU))), hub=hub)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(platform, "ram_available", lambda: 4 * GIB)
-        check = preflight(house, "mixtral:i1-IQ2_XXS")
-    assert check.problem is None
+@pytest.mark.parametrize(
+    ("ram", "wishes", "expected"),
+    [
+        (4, Wishes(), ("mixtral:Q3_K_M", 27)),
+        (16, Wishes(), ("mixtral:Q5_K_M", 18)),
+        (18, Wishes(devices=("cpu",)), ("mixtral:Q2_K", 0)),
+        (16, Wishes(devices=("CUDA0",)), ("mixtral:Q5_K_M", 18)),
+    ],
+)
+def test_cards_and_ram_count_together(
+    house_with_card: House, monkeypatch: pytest.MonkeyPatch, ram: int, wishes: Wishes, expected: tuple[str, int]
+) -> None:
+    monkeypatch.setattr(platform, "ram_available", lambda: ram * GIB)
+    monkeypatch.setattr(
+        "mixchat.app.preflight.offers", only("Q8_0", "Q5_K_M", "i1-Q4_K_M", "Q3_K_M", "Q2_K", "i1-IQ1_M")
+    )
+    check = preflight(house_with_card, "mixtral", wishes)
     assert check.plan is not None
-    assert check.plan.gpu
+    assert check.problem is None
+    assert (check.name, check.plan.expert_layers) == expected
 
 
 def test_the_disk_limits_the_choice_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +149,15 @@ def test_what_does_not_fit_names_what_does(house: House) -> None:
     assert error.hint == "i1-Q4_K_M fits: mixchat pull mixtral:i1-Q4_K_M; --force goes on all the same."
     forced = preflight(house, "mixtral:Q8_0", Wishes(force=True))
     assert (forced.problem, forced.plan is None) == (None, False)
+
+
+def test_the_one_that_fits_is_tried_before_it_is_named(house: House, hub: ShelfHub) -> None:
+    before = hub.read.total()
+    check = preflight(house, "mixtral:Q8_0", machine=Machine((), 23 * GIB))
+    assert isinstance(check.problem, DoesNotFit)
+    assert check.problem.hint == "Q3_K_M fits: mixchat pull mixtral:Q3_K_M; --force goes on all the same."
+    assert "Q3_K_M" in " ".join(hub.read)
+    assert hub.read.total() - before >= 16 << 20
 
 
 def test_a_small_disk_is_told_before_the_download(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,9 @@ from mixchat.models.hub_cache import cache_folder, cached, can_link
 from mixchat.models.library import installed
 from mixchat.models.registry import Entry, KnownFile, Registry, load_registry
 from mixchat.models.remote import RemoteFile
+from mixchat.plan.modes import RAM_RESERVE
 from mixchat.plan.values import Plan
+from mixchat.store.settings import resolve
 from tests.app.conftest import MakeHouse
 from tests.builders import Tiny, _tiny_metadata, _tiny_tensors, tiny_moe
 from tests.fakes.engine import FakeEngine
@@ -239,6 +241,9 @@ def test_several_are_weighed_by_what_fits(house: House, tmp_path: Path, monkeypa
     paths = [tiny_moe(tmp_path / f"{name}.gguf", shape) for name, shape in (("s", Tiny(layers=1)), ("l", Tiny()))]
     fits = fits_here(house)
     assert [fits(path) for path in paths] == [True, True]
-    monkeypatch.setattr("mixchat.engine.platform.ram_available", lambda: 11 << 20)
-    assert [fits(path) for path in paths] == [True, False]
     assert not fits(tmp_path / "none.gguf")
+    monkeypatch.setattr("mixchat.engine.platform.ram_available", lambda: RAM_RESERVE + (9 << 20))
+    fits = fits_here(house)
+    assert [fits(path) for path in paths] == [True, False]
+    fits = fits_here(house, resolve({"ram": "1GiB"}, {}, None, tmp_path / "config.toml"))
+    assert [fits(path) for path in paths] == [True, True]

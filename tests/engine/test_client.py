@@ -143,8 +143,7 @@ def test_a_worker_ends_at_a_frame_that_it_does_not_understand(client: WorkerClie
     assert client._process.stdin is not None
     os.write(client._process.stdin.fileno(), (2).to_bytes(4, "big") + b"{}")
     assert client._process.wait(5) == 1
-    with pytest.raises(EngineDied, match="malformed frame"):
-        client.devices()
+    assert "malformed frame" in client.log()
 
 
 def test_closing_ends_the_worker_at_once(client: WorkerClient, demo_model: Path) -> None:

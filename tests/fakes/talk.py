@@ -3,13 +3,9 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from mixchat.app.events import ChatEvent, Opened, OpenEvent
-from mixchat.engine.events import Finished, Loaded, Timings, Token, Usage
+from mixchat.app.events import ChatEvent, OpenEvent
+from mixchat.engine.events import Finished, Timings, Token, Usage
 from mixchat.errors import EngineDied, MixchatError
-from mixchat.gguf.header import parse_header
-from mixchat.gguf.model import MoeModel, describe
-from mixchat.plan.values import Plan
-from tests.builders import mixtral_header
 
 DONE = Finished("stop", Usage(5, 0, 3), Timings())
 INTERRUPTED = Finished("interrupted", Usage(5, 0, 1), Timings())
@@ -21,17 +17,6 @@ Script = Sequence[ChatEvent | MixchatError]
 def words(text: str) -> Script:
     """An answer, word by word."""
     return (*(Token(word + " ", 7) for word in text.split()), DONE)
-
-
-def mixtral(quant: str = "static/Q4_K_M") -> MoeModel:
-    """The real shape of a Mixtral 8x7B file."""
-    return describe(parse_header(mixtral_header(quant)))
-
-
-def opened(name: str = "mixtral") -> Opened:
-    """A model that is ready."""
-    plan = Plan(8192, "f16", gpu=False, extra_buffers=True, load_mode="mmap", footprints=(), reasons=())
-    return Opened(name, mixtral(), plan, Loaded(8192, (), 800.0))
 
 
 class ScriptedTalk:

@@ -1,13 +1,14 @@
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixchat.engine.events import GenerateRequest, LoadRequest
+from mixchat.engine.events import GenerateRequest
 from mixchat.errors import UsageError
 from mixchat.store.options import BY_NAME, SETTINGS, Setting
-from mixchat.store.settings import Settings, read_config, resolve
+from mixchat.store.settings import Settings, built_in, read_config, resolve
 
 CONFIG = Path("/home/anna/.config/mixchat/config.toml")
 GOOD: dict[str, tuple[object, ...]] = {
@@ -22,7 +23,14 @@ GOOD: dict[str, tuple[object, ...]] = {
     "max_tokens": (1, 2**31 - 1),
     "ctx": (1, 32768),
     "kv_type": ("f16", "q8_0", "q4_0"),
-    "device": ("cpu", "auto"),
+    "vram": ([24 << 30], [0], [24 << 30, 8_000_000_000]),
+    "ram": (0, 64 << 30),
+    "device": (["cpu"], ["auto"], ["CUDA0", "RPC0[127.0.0.1:5000]"]),
+    "expert_layers": (0, 12, 512),
+    "gpu_layers": (0, 513),
+    "experts_used": (1, 2, 1024),
+    "override": ([r"blk\.(0|1)\.ffn_.*_exps=CPU"], ["a=CPU", "b = CUDA0"]),
+    "rpc": (["10.0.0.2:50052"], ["localhost:1", "b:65535"]),
     "threads": (1, 64),
     "ubatch": (1, 512),
     "load_mode": ("auto", "mmap", "copy", "mlock"),
@@ -39,7 +47,14 @@ BAD: dict[str, tuple[object, ...]] = {
     "max_tokens": (0, -5, 1.0),
     "ctx": (0, False),
     "kv_type": ("q8", "F16", "", 8),
-    "device": ("CUDA0", "gpu"),
+    "vram": ("8G", -1, [], True, [True], [1 << 61]),
+    "ram": ("8G", "8 GB/s", -1, True),
+    "device": (3, [], [1], "two words", "a=b", "CUDA0,,CUDA1"),
+    "expert_layers": (-1, 513, 1.0),
+    "gpu_layers": (-1, 514),
+    "experts_used": (0, 1025, 1.5, True),
+    "override": ("no device", "=CPU", "x=", [3], {}),
+    "rpc": ("localhost", "host:port", "a:1 b:2", "tcp://a:1", ["a:1", ""]),
     "threads": (0, 513),
     "ubatch": (0,),
     "load_mode": ("map",),
@@ -53,6 +68,10 @@ def settle(
 
 
 def toml(value: object) -> str:
+    if isinstance(value, list):
+        return json.dumps(value)
+    if isinstance(value, dict):
+        return "{}"
     return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
 
 
@@ -62,11 +81,11 @@ def test_tables_cover_every_setting() -> None:
 
 def test_defaults_are_the_engine_s() -> None:
     settings = settle()
-    sampling, load = GenerateRequest(()).sampling, LoadRequest("")
+    sampling = GenerateRequest(()).sampling
     for name in ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "seed"):
         assert BY_NAME[name].default == getattr(sampling, name)
-    assert settings.value("kv_type") == load.kv_type
-    assert settings.value("ubatch") == load.ubatch
+    assert all(settings.chosen[name].value is None for name in ("threads", "kv_type", "ubatch"))
+    assert (settings.value("device"), settings.value("vram")) == (("auto",), None)
     assert settings.value("model") == "mixtral"
     assert {settings.origin(name) for name in BY_NAME} == {"default"}
 
@@ -104,9 +123,11 @@ def test_precedence(layers: str, value: float, origin: str) -> None:
 def test_good_values_pass_in_every_layer(setting: Setting) -> None:
     for value in GOOD[setting.name]:
         wanted = float(value) if setting.kind == "number" and isinstance(value, int) else value
+        wanted = tuple(value) if isinstance(value, list) else wanted
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         for settings in (
             settle(flags={setting.name: value}),
-            settle(environ={setting.variable: str(value)}),
+            settle(environ={setting.variable: text}),
             settle(text=f"{setting.name} = {toml(value)!s}".replace("\n", "\\n")),
         ):
             found = settings.chosen[setting.name].value
@@ -125,9 +146,12 @@ def test_bad_values_are_refused_in_every_layer(setting: Setting) -> None:
         if value != 10**400:
             with pytest.raises(UsageError, match=place):
                 settle(text=f"# mine\n{setting.name} = {toml(value)}\n")
-        if setting.kind != "text" and value != "":
+        if setting.kind != "text" and value not in ("", []):
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            if setting.kind == "texts" and not isinstance(value, str):
+                continue
             with pytest.raises(UsageError, match=f"^{setting.variable}: "):
-                settle(environ={setting.variable: str(value)})
+                settle(environ={setting.variable: text})
 
 
 @pytest.mark.parametrize(
@@ -214,7 +238,7 @@ def test_unknown_keys_without_a_likeness_list_all() -> None:
 
 def test_long_values_are_cut() -> None:
     with pytest.raises(UsageError) as caught:
-        settle(environ={"MIXCHAT_DEVICE": "x" * 10_000})
+        settle(environ={"MIXCHAT_DEVICE": "x" * 10_000})  # a device's name has 128 characters at most
     assert len(caught.value.message) < 120
 
 
@@ -224,6 +248,59 @@ def test_model_defaults_take_their_setting_s_type_and_are_checked() -> None:
     for wrong in ({"top_p": 2.0}, {"top_q": 1.0}):
         with pytest.raises(UsageError, match="model's defaults"):
             settings.with_model_defaults(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("vram", "24GiB", (24 << 30,)),
+        ("vram", "24GiB, 8GB", (24 << 30, 8 * 10**9)),
+        ("vram", "0", (0,)),
+        ("ram", "1.5 GiB", 3 << 29),
+        ("device", "CUDA0,CUDA1", ("CUDA0", "CUDA1")),
+        ("rpc", "a:1, b:2", ("a:1", "b:2")),
+        ("override", "x=CPU,y=CUDA0", ("x=CPU", "y=CUDA0")),
+    ],
+)
+def test_sizes_and_lists_have_commas_between(name: str, text: str, value: object) -> None:
+    for settings in (
+        settle(flags={name: text}),
+        settle(environ={f"MIXCHAT_{name.upper()}": text}),
+        settle(text=f'{name} = "{text}"'),
+    ):
+        assert settings.chosen[name].value == value
+
+
+def test_an_array_is_not_divided_at_commas() -> None:
+    pattern = r"blk\.[0-9]{1,2}\.ffn_up_exps=CPU"
+    assert settle(flags={"override": [pattern]}).value("override") == (pattern,)
+    assert settle(text=f"override = ['{pattern}']").value("override") == (pattern,)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message", "hint"),
+    [
+        ("vram", "8GiB,8G", "--vram: '8G' is not a size such as 8GiB, or several with commas between.", "Write 8GiB"),
+        ("rpc", "box", "--rpc: 'box' is not HOST:PORT.", "then mixchat chooses"),
+        ("device", " ", "--device: ' ' is not cpu, auto or devices' names.", "then it is auto."),
+    ],
+)
+def test_what_is_wrong_in_a_list_is_named(name: str, text: str, message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        settle(flags={name: text})
+    assert caught.value.message == message
+    assert hint in caught.value.hint
+
+
+def test_places_and_ranks_of_values() -> None:
+    settings = settle({"device": "cpu"}, {"MIXCHAT_RAM": "8GiB"}, "expert_layers = 4")
+    places = [settings.place(name) for name in ("device", "ram", "expert_layers", "vram")]
+    assert places == ["--device", "MIXCHAT_RAM", "expert_layers in config.toml", "--vram"]
+    assert settings.outranks("device", "ram")
+    assert settings.outranks("ram", "expert_layers")
+    assert not settings.outranks("vram", "expert_layers")
+    assert not settings.outranks("device", "device")
+    assert built_in().value("temperature") == 0.7
 
 
 @given(st.text(), st.sampled_from(SETTINGS))

@@ -10,7 +10,8 @@ from mixchat.errors import MixchatError
 from mixchat.ui.console import Terminal
 from mixchat.ui.errors import show_error
 from mixchat.ui.repl import run_chat
-from tests.fakes.talk import CRASHED, Script, ScriptedTalk, opened, words
+from tests.fakes.plans import opened
+from tests.fakes.talk import CRASHED, Script, ScriptedTalk, words
 
 LONG = words(" ".join(f"w{number}" for number in range(400)))
 SCRIPTS: dict[str, list[Script]] = {

@@ -11,8 +11,9 @@ from mixchat.errors import EngineDied, NotFound, OutputError, PromptTooLong, Usa
 from mixchat.ui import repl
 from mixchat.ui.console import Terminal
 from mixchat.ui.repl import run_chat
+from tests.fakes.plans import opened
 from tests.fakes.streams import FakeStream
-from tests.fakes.talk import CRASHED, INTERRUPTED, Script, ScriptedTalk, opened, words
+from tests.fakes.talk import CRASHED, INTERRUPTED, Script, ScriptedTalk, words
 
 READY = "mixtral is ready. /help lists the commands, Ctrl-D leaves.\n"
 UNLOADED = "mixtral is not loaded; your next message loads it.\n"
