@@ -92,7 +92,7 @@ def test_a_plan_in_words(mixchat: Command, files: Path) -> None:
 
 def test_the_speed_is_measured_once_and_that_is_told(mixchat: Command, files: Path, first: Result) -> None:
     assert first.code == 0
-    assert [line for line in first.errors if "done once" in line] == [
+    assert [line for line in first.errors if "kept for next time" in line] == [
         "Measuring how fast this machine computes: about a second for each type of weights, kept for next time."
     ]
     again = mixchat.run("plan", "q8.gguf", "--ram", "64GiB", "--json", cwd=files)

@@ -98,7 +98,7 @@ def test_a_busy_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = module.Endpoint("127.0.0.1", silent.getsockname()[1])
         assert module.is_open(endpoint)
-        with pytest.raises(EngineError, match=f"{endpoint} is busy"):
+        with pytest.raises(EngineError, match=f"{endpoint} does not answer"):
             module.need_answer(endpoint)
 
 

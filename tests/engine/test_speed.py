@@ -13,7 +13,7 @@ from mixchat.store.places import Places
 
 CPU = DeviceInfo("CPU", "A processor", "cpu", 8 << 30, 16 << 30)
 NEED = Need(lambda: (CPU,), frozenset({"Q8_0"}), 2, extra_buffers=False)
-FIGURES = Measured(30e9, 20e9, 10e9, 30e9, 1e10, 1e-6, quiet=True)
+FIGURES = Measured(30e9, 20e9, 25e9, 10e9, bandwidth=30e9, attention=1e10, node=1e-6, quiet=True)
 
 
 @pytest.fixture
