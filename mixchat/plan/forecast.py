@@ -78,17 +78,14 @@ class Costs:
         machine: Rates of its devices.
         kv_type: Of the KV cache; attention's rate is that of f16 whatever it is.
         depth: Tokens in the cache while decoding.
-        experts_used: Experts that a token passes; None takes the model's.
     """
 
-    def __init__(
-        self, model: MoeModel, machine: Machine, kv_type: KvType, depth: int, experts_used: int | None = None
-    ) -> None:
+    def __init__(self, model: MoeModel, machine: Machine, kv_type: KvType, depth: int) -> None:
         self._model = model
         self._machine = machine
         self._kv_type = kv_type
         self._depth = depth
-        self._used = experts_used or model.n_experts_used
+        self._used = model.n_experts_used
         self._gpus = {device.name: device for device in machine.gpus}
         heads = [count if cached else 0 for count, cached in zip(model.heads, model.kv_heads, strict=True)]
         last = model.n_layers - 1

@@ -203,7 +203,7 @@ def test_a_tied_head_is_the_token_embedding() -> None:
 
 def test_fewer_experts_are_faster_and_layers_without_a_cache_attend_to_nothing() -> None:
     all_ = Costs(model(), MACHINE, "f16", 100).forecast(draft())
-    one = Costs(model(), MACHINE, "f16", 100, experts_used=1).forecast(draft())
+    one = Costs(replace(model(), n_experts_used=1), MACHINE, "f16", 100).forecast(draft())
     assert seconds(one)[0] < 0.6 * seconds(all_)[0]
     without = Costs(replace(model(), kv_heads=(0, 0)), MACHINE, "f16", 100).forecast(draft())
     assert without is not None
