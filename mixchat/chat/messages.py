@@ -25,11 +25,17 @@ class Turn:
         user: The person's text.
         assistant: The answer so far; empty when none came.
         interrupted: The answer was stopped before the model ended it.
+        thinking: What the model wrote before its answer, on its reasoning channel; never part of a prompt.
+        tokens: The answer as the model sampled it; empty where that is not known or not all of it was the answer.
+        vocabulary: Whose tokens these are; any other model tokenizes the text again.
     """
 
     user: str
     assistant: str
     interrupted: bool = False
+    thinking: str = ""
+    tokens: tuple[int, ...] = ()
+    vocabulary: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,3 +47,30 @@ def test_users_and_assistant_always_alternate(system: str, turns: list[Turn], ne
     assert spoken == ["user", "assistant"] * (len(spoken) // 2) + ["user"]
     assert messages[-1].text == next_user
     render(messages)
+
+
+def test_turns_that_are_left_out_stay_and_are_not_sent() -> None:
+    turns = (Turn("a", "1"), Turn("lost", ""), Turn("b", "2"))
+    transcript = Transcript("s", turns, left_out=1)
+    assert transcript.answered == (turns[2],)
+    assert [message.text for message in transcript.messages("next")] == ["s", "b", "2", "next"]
+    assert Transcript("", turns, left_out=3).messages("next") == (Message("user", "next"),)
+
+
+def test_a_summary_stands_behind_the_system_text() -> None:
+    turns = (Turn("a", "1"), Turn("b", "2"))
+    summed = Transcript("s", turns, 1, "They said a.")
+    assert summed.messages()[0] == Message("system", "s\n\nSummary of the conversation before this:\nThey said a.")
+    alone = Transcript("", turns, 1, "They said a.").messages()
+    assert [message.role for message in alone] == ["system", "user", "assistant"]
+    assert alone[0].text == "Summary of the conversation before this:\nThey said a."
+
+
+def test_what_is_kept_of_a_windowed_conversation() -> None:
+    turns = (Turn("a", "1"), Turn("b", "2"), Turn("c", "3"))
+    transcript = Transcript("s", turns, 2, "a and b")
+    assert transcript.kept(3) == transcript
+    assert transcript.without_last() == transcript.kept(2) == Transcript("s", turns[:2], 2, "a and b")
+    assert transcript.kept(1) == Transcript("s", turns[:1])
+    assert transcript.kept(0) == Transcript("s")
+    assert Transcript("s").without_last() == Transcript("s")
