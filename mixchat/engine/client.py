@@ -24,6 +24,9 @@ from mixchat.engine.events import (
     Loaded,
     Loading,
     LoadRequest,
+    StateKept,
+    StateKey,
+    StateRestored,
     Token,
 )
 from mixchat.errors import BadTemplate, EngineDied
@@ -33,7 +36,7 @@ _END_SECONDS: Final = 2.0
 _SECRETS: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN", "MIXCHAT_TOKEN")
 _LAST: Final = (
     *(protocol.Devices, protocol.Tokens, protocol.Rendered, protocol.Probed, protocol.Measured, protocol.Cancelled),
-    *(Loaded, Finished),
+    *(Loaded, Finished, StateKept, StateRestored),
 )
 
 
@@ -111,6 +114,18 @@ class WorkerClient:
             if isinstance(event, Token):
                 self._doing = "generating"
             yield event  # type: ignore[misc]  # the worker answers a generate request with these only
+
+    def keep_state(self, path: str, key: StateKey) -> StateKept:
+        """See Engine; an interrupt keeps nothing."""
+        answer = self._one(protocol.AskKeepState(path, key, _build()), "keeping the evaluated tokens")
+        assert isinstance(answer, StateKept)  # noqa: S101 - the protocol's promise
+        return answer
+
+    def restore_state(self, path: str, key: StateKey) -> StateRestored:
+        """See Engine."""
+        answer = self._one(protocol.AskRestoreState(path, key, _build()), "restoring evaluated tokens")
+        assert isinstance(answer, StateRestored)  # noqa: S101 - the protocol's promise
+        return answer
 
     def probe(self, path: str, *, extra_buffers: bool) -> tuple[float, ...]:
         """Logits of the self test's tiny model, written to `path` when it is not there."""
@@ -237,3 +252,9 @@ class WorkerClient:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
+
+
+def _build() -> str:
+    from mixchat.engine.proof import build_identity  # noqa: PLC0415 - it starts clients itself
+
+    return build_identity()

@@ -207,9 +207,41 @@ class GenerateRequest:
         tokens: The whole prompt; the longest prefix that is already evaluated is reused.
         max_tokens: Limit of the answer; None goes on to the end of the context.
         stop: Texts that end the answer and are not part of it.
+        shown: Control tokens, by their text, that are part of the answer's text; all others have no text.
     """
 
     tokens: tuple[int, ...]
     sampling: Sampling = field(default_factory=Sampling)
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StateKey:
+    """What a kept KV state depends on besides its tokens; it is used only where all of it is equal.
+
+    The engine itself adds what it alone knows: llama.cpp's build, the KV cache's type and whether flash attention is
+    on.
+
+    Attributes:
+        model: Identity of the model file and of the experts used.
+    """
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateKept:
+    """The evaluated state was written: tokens of it, and bytes of the file. No tokens: there was nothing to keep."""
+
+    tokens: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateRestored:
+    """Tokens that are evaluated now; 0 when the kept state was not used, `reason` says why in one sentence."""
+
+    tokens: int
+    reason: str = ""

@@ -8,7 +8,17 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from mixchat.chat.messages import Message, Piece
-from mixchat.engine.events import DeviceInfo, GenerateEvent, GenerateRequest, Loaded, Loading, LoadRequest
+from mixchat.engine.events import (
+    DeviceInfo,
+    GenerateEvent,
+    GenerateRequest,
+    Loaded,
+    Loading,
+    LoadRequest,
+    StateKept,
+    StateKey,
+    StateRestored,
+)
 
 
 class Engine(Protocol):
@@ -55,6 +65,23 @@ class Engine(Protocol):
 
         Raises:
             PromptTooLong: The prompt leaves no room for an answer.
+        """
+
+    def keep_state(self, path: str, key: StateKey) -> StateKept:
+        """Write what is evaluated (the KV cache and its tokens) to a file of ours, private, whole or not at all.
+
+        Raises:
+            OutputError: It could not be written.
+            EngineError: No model is loaded.
+        """
+
+    def restore_state(self, path: str, key: StateKey) -> StateRestored:
+        """Put a kept state in the place of what is evaluated, when it is whole, ours and fits what is loaded.
+
+        A file that is missing, damaged or of anything else is not an error: nothing is evaluated then.
+
+        Raises:
+            EngineError: No model is loaded.
         """
 
     def alive(self) -> bool:

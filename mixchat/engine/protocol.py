@@ -81,6 +81,24 @@ class AskGenerate:
 
 
 @dataclass(frozen=True, slots=True)
+class AskKeepState:
+    """Write what is evaluated to `path`; answered by `StateKept`. `build`: identity of llama.cpp's build."""
+
+    path: str
+    key: events.StateKey
+    build: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskRestoreState:
+    """Put a kept state in the place of what is evaluated; answered by `StateRestored`."""
+
+    path: str
+    key: events.StateKey
+    build: str
+
+
+@dataclass(frozen=True, slots=True)
 class AskProbe:
     """Write a tiny model to `path` and run it; answered by `Probed`."""
 
@@ -193,6 +211,7 @@ _TYPES: Final[dict[str, type]] = {
     cls.__name__: cls
     for cls in (
         *(AskDevices, Devices, AskLoad, AskTokens, Tokens, AskRender, Rendered, AskGenerate, AskProbe, Probed),
+        *(AskKeepState, AskRestoreState, events.StateKey, events.StateKept, events.StateRestored),
         *(AskMeasure, Measured, Cancel, Cancelled, Failed, Control, Message, Text, Override),
         *(events.Sampling, events.Loading, events.Prefilling, events.Token, events.Usage, events.Timings),
         *(events.Finished, events.DeviceInfo, events.BufferSize, events.Loaded, events.LoadRequest),

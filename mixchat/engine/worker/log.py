@@ -10,6 +10,7 @@ from collections import deque
 from typing import Final, Literal
 
 from mixchat.engine.events import BufferSize
+from mixchat.engine.snapshot import FlashAttention
 from mixchat.engine.worker.bindings import LogCallback, llama
 from mixchat.engine.worker.devices import buffers_device
 from mixchat.plan.values import CPU
@@ -28,6 +29,8 @@ _NO_ROOM_SOMEWHERE: Final = re.compile(
     r"failed to allocate (?:buffer for kv cache|compute|graph|output buffer)|failed to reserve initial output buffer"
     r"|cudaMalloc failed|out of memory|insufficient memory|std::bad_alloc"
 )
+# llama-context.cpp: what a context is made with, then what became of "auto".
+_FLASH: Final = re.compile(r"flash_attn\s+= (enabled|disabled|auto)|Flash Attention (enabled|not supported)")
 
 
 class Log:
@@ -65,6 +68,12 @@ class Log:
         names = {"model": "model", "KV": "kv", "compute": "compute", "output": "output"}
         found = (_BUFFER.search(line) for line in self._lines)
         return tuple(BufferSize(buffers_device(m[1]), names[m[2]], round(float(m[3]) * 2**20)) for m in found if m)
+
+    def flash_attention(self) -> FlashAttention:
+        """Whether the context made since `clear` computes it so; "unknown" when llama.cpp does not tell."""
+        found = next(filter(None, map(_FLASH.search, reversed(self._lines))), None)
+        said = (found[1] or found[2]) if found else "auto"
+        return "unknown" if said == "auto" else "on" if said == "enabled" else "off"
 
     def lacking_room(self) -> str | None:
         """The device on which a buffer could not be allocated since `clear`.

@@ -19,6 +19,7 @@ from mixchat.engine.worker.loading import LoadCancelled, Model, load
 from mixchat.engine.worker.log import Log
 from mixchat.engine.worker.rpc import register
 from mixchat.engine.worker.scheduler import Cancels, Scheduler
+from mixchat.engine.worker.snapshots import Snapshots
 from mixchat.engine.worker.vocabulary import Vocabulary
 from mixchat.errors import EngineError, MixchatError
 
@@ -39,6 +40,7 @@ class Worker:
         self._model: Model | None = None
         self._vocabulary: Vocabulary | None = None
         self._scheduler: Scheduler | None = None
+        self._snapshots: Snapshots | None = None
 
     def run(self) -> None:
         """Serve until the other side closes; never returns."""
@@ -108,6 +110,8 @@ class Worker:
                 if self._scheduler is None:
                     raise EngineError("No model is loaded.", "Load one first.")
                 self._scheduler.start(request_id, request)
+            case protocol.AskKeepState() | protocol.AskRestoreState():
+                self._send(request_id, self._state(message, request_id))
             case _:
                 self._send(request_id, self._reply(message))
 
@@ -136,12 +140,20 @@ class Worker:
             case _:
                 raise protocol.ProtocolError(f"no request: {message!r}")
 
+    def _state(self, message: protocol.AskKeepState | protocol.AskRestoreState, request_id: int) -> object:
+        if self._snapshots is None:
+            raise EngineError("No model is loaded.", "Load one first.")
+        how = self._snapshots.keep if isinstance(message, protocol.AskKeepState) else self._snapshots.restore
+        asked_to_stop = request_id in self._stopped
+        return how(message.path, message.key, message.build, lambda: asked_to_stop or self._abort.is_set())
+
     def _load(self, request_id: int, request: LoadRequest) -> None:
         if self._model is not None:
             self._model.free()
-            self._model = self._scheduler = self._vocabulary = None
+            self._model = self._scheduler = self._vocabulary = self._snapshots = None
         model = load(request, self._abort, self._log, lambda event: self._send(request_id, event))
         self._model = model
         self._vocabulary = Vocabulary(model.handle, model.vocab)
         if model.context is not None:
             self._scheduler = Scheduler(model, self._vocabulary, self._log, self._send)
+            self._snapshots = Snapshots(model, self._scheduler, request, self._log)

@@ -56,6 +56,7 @@ class Scheduler:
         self._memory: Any = llama.llama_get_memory(model.context)
         self._batch: Any = llama.llama_batch_init(model.n_batch, 0, 1)
         self._evaluated: dict[int, list[int]] = {0: []}
+        self._floor = 0
         self._active: list[Sequence] = []
         self._governor = ThreadGovernor(model.threads, self._set_threads)
 
@@ -63,6 +64,29 @@ class Scheduler:
     def busy(self) -> bool:
         """Whether a step has something to do."""
         return bool(self._active)
+
+    @property
+    def evaluated(self) -> tuple[int, ...]:
+        """The tokens in the KV cache."""
+        return tuple(self._evaluated[0])
+
+    def check_idle(self) -> None:
+        """Raise EngineError while an answer is being written."""
+        if self._active:
+            raise EngineError("The KV cache is in use: an answer is being written.", "Wait for its end.")
+
+    def forget(self) -> None:
+        """Empty the KV cache."""
+        self._cut(0, 0)
+
+    def adopt(self, tokens: tuple[int, ...]) -> None:
+        """Take note of what a restored state has put into the empty KV cache.
+
+        Of layers that attend to a window, and of recurrent ones, a state holds only what the next token needs; then
+        nothing shorter can be continued.
+        """
+        self._evaluated[0] = list(tokens)
+        self._floor = len(tokens) - 1 if llama.llama_memory_seq_pos_min(self._memory, 0) > 0 else 0
 
     def start(self, request_id: int, request: GenerateRequest) -> None:
         """Take a request in, keeping what the KV cache already holds of its prompt.
@@ -88,10 +112,10 @@ class Scheduler:
         return self._cut(slot, keep)
 
     def _cut(self, slot: int, keep: int) -> int:
-        """Forget all but the first `keep` tokens, or everything where the architecture cannot forget a part."""
-        if not llama.llama_memory_seq_rm(self._memory, slot, keep, -1):
+        """Forget all but the first `keep` tokens, or everything where a part cannot be forgotten."""
+        if keep < self._floor or not llama.llama_memory_seq_rm(self._memory, slot, keep, -1):
             llama.llama_memory_seq_rm(self._memory, slot, -1, -1)
-            keep = 0
+            keep = self._floor = 0
         del self._evaluated[slot][keep:]
         return keep
 

@@ -37,6 +37,7 @@ class Sequence:
         self._max_tokens = request.max_tokens
         self._sampler = Sampler(request.sampling, vocabulary.size, request.tokens)
         self._stops = StopScanner(request.stop)
+        self._shown = vocabulary.controls(request.shown)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._completion = 0
         self._faults = _major_faults()
@@ -59,7 +60,8 @@ class Sequence:
             yield from self.finish("stop")
             return
         self._completion += 1
-        text, stopped = self._stops.feed(self._decoder.decode(self._vocabulary.piece(token)))
+        piece = self._vocabulary.piece(token, special=token in self._shown)
+        text, stopped = self._stops.feed(self._decoder.decode(piece))
         yield Token(text, token)
         if stopped:
             yield self._finished("stop")

@@ -4,7 +4,7 @@ Knows llama.cpp's tokenizer and its traps; refuses to know what a prompt looks l
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -86,10 +86,15 @@ class Vocabulary:
         """Whether a token ends the answer."""
         return bool(llama.llama_vocab_is_eog(self._vocab, token))
 
-    def piece(self, token: int) -> bytes:
-        """A token's bytes; control tokens have none. May end in the middle of a character."""
-        count = llama.llama_token_to_piece(self._vocab, token, self._buffer, _PIECE_BYTES, 0, False)  # noqa: FBT003
+    def controls(self, texts: Iterable[str]) -> frozenset[int]:
+        """The control tokens of these texts; a text that is none is left out."""
+        found = (self._tokenize(text, special=True) for text in texts)
+        return frozenset(ids[0] for ids in found if len(ids) == 1 and llama.llama_vocab_is_control(self._vocab, ids[0]))
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """A token's bytes; control tokens have none unless `special`. May end in the middle of a character."""
+        count = llama.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, special)
         if count < 0:
             self._buffer = ctypes.create_string_buffer(-count)
-            count = llama.llama_token_to_piece(self._vocab, token, self._buffer, -count, 0, False)  # noqa: FBT003
+            count = llama.llama_token_to_piece(self._vocab, token, self._buffer, -count, 0, special)
         return self._buffer.raw[: max(count, 0)]
