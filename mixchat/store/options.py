@@ -195,6 +195,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("threads", "integer", None, "Compute threads; unset measures the machine", Range(1, 512)),
     Setting("ubatch", "integer", None, "Tokens of one prefill batch", Range(1, 65536)),
     Setting("load_mode", "choice", "auto", "How weights come into memory", choices=("auto", "mmap", "copy", "mlock")),
+    Setting(
+        "overflow",
+        "choice",
+        "ask",
+        "What a chat does when its context is full",
+        choices=("ask", "drop", "summarise", "enlarge", "stop"),
+    ),
+    Setting("output", "choice", "markdown", "How a chat shows answers", choices=("markdown", "raw")),
+    Setting("keys", "choice", "emacs", "How the keys edit a line of a chat", choices=("emacs", "vi")),
+    Setting("snapshots", "size", 4 << 30, "Disk for evaluated chats, which resume at once"),
 )
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
