@@ -39,6 +39,12 @@ class RunOptions:
     system_file: Annotated[
         Path | None, typer.Option("--system-file", "-S", metavar="FILE", help="System prompt from a file.")
     ] = None
+    persona: Annotated[
+        str | None,
+        typer.Option(
+            "--persona", "-p", metavar="NAME", help="System prompt, sampling and form of the prompt by that name."
+        ),
+    ] = None
     temperature: Annotated[
         float | None, typer.Option(help="Randomness, 0 to 5; 0 takes the likeliest token. By default 0.7.")
     ] = None
@@ -59,7 +65,8 @@ class RunOptions:
 
     def flags(self) -> dict[str, object]:
         """The settings among them, by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "system_file"}
+        names = (field.name for field in fields(self) if field.name not in {"system_file", "persona"})
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,39 @@
 Knows which options exclude each other; refuses to know files' contents and models.
 """
 
+import os
+
 from mixchat.chat.inputs import without_surrogates
 from mixchat.chat.messages import Message
 from mixchat.cli.options import PlacementOptions, RunOptions
 from mixchat.cli.streams import file_text
 from mixchat.cli.wiring import settings_from
 from mixchat.errors import UsageError
+from mixchat.store.personas import Persona, read_persona
+from mixchat.store.places import find_places
 from mixchat.store.settings import Settings
 
 
 def settings_of(placement: PlacementOptions, options: RunOptions | None = None) -> Settings:
-    """The settings in force, with the system prompt's file read.
+    """The settings in force, with the system prompt's file and the persona read.
 
     Raises:
         UsageError: A value is wrong, or two options exclude each other.
-        NotFound: The system prompt's file is not there.
+        NotFound: The system prompt's file is not there, or there is no such persona.
     """
-    return settings_from({**placement.flags(), **(_talking(options) if options else {})})
+    settings = settings_from({**placement.flags(), **(_talking(options) if options else {})})
+    persona = persona_of(options) if options else None
+    return settings.with_persona(persona) if persona else settings
+
+
+def persona_of(options: RunOptions) -> Persona | None:
+    """The persona that was asked for; `fill` gives the first thing that is said its form.
+
+    Raises:
+        UsageError: It is no name, or its file has a mistake.
+        NotFound: There is no such persona.
+    """
+    return read_persona(find_places(os.environ), options.persona) if options.persona is not None else None
 
 
 def _talking(options: RunOptions) -> dict[str, object]:
@@ -56,5 +72,10 @@ def with_system(settings: Settings, messages: tuple[Message, ...]) -> tuple[Mess
     if any(message.role == "system" for message in messages):
         if settings.origin("system") == "flag":
             raise UsageError("--messages has a system message, and --system is given too.", "Give one of them.")
+        if settings.origin("system") == "persona":
+            raise UsageError(
+                f"--messages has a system message, and the persona {settings.persona} has a system text too.",
+                'Leave out the message, or the text with -s "".',
+            )
         return messages
     return (Message("system", system), *messages)

@@ -1,22 +1,26 @@
 """Settings in layers, each value with its origin.
 
-Knows the order (flags, environment, the user's `config.toml`, the model's own, built-in) and tells every mistake in
-every layer, also one that a higher layer hides; refuses to know what the values do.
+Knows the order (flags, a persona, environment, the user's `config.toml`, the model's own, built-in) and tells every
+mistake in every layer, also one that a higher layer hides; refuses to know what the values do.
 """
 
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, overload
+from typing import TYPE_CHECKING, Final, Literal, overload
 
 from mixchat.errors import UsageError
-from mixchat.store.options import BY_NAME, SETTINGS, Value, nearest
+from mixchat.store.options import BY_NAME, SETTINGS, Setting, Value, nearest
 
-Origin = Literal["flag", "environment", "file", "model", "default"]
-_ORIGINS: Final[tuple[Origin, ...]] = ("default", "model", "file", "environment", "flag")
+if TYPE_CHECKING:
+    from mixchat.store.personas import Persona
+
+Origin = Literal["chat", "flag", "persona", "environment", "file", "model", "default"]
+_ORIGINS: Final[tuple[Origin, ...]] = ("default", "model", "file", "environment", "persona", "flag", "chat")
 NumberName = Literal["temperature", "top_p", "min_p", "repeat_penalty"]
+Overflow = Literal["ask", "drop", "summarise", "enlarge", "stop"]
 IntegerName = Literal["top_k"]
 OptionalIntegerName = Literal[
     "seed", "max_tokens", "ctx", "threads", "ubatch", "expert_layers", "gpu_layers", "experts_used", "ram"
@@ -33,9 +37,10 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, each with its origin."""
+    """All settings, each with its origin; `persona` is the name of the one that values come from."""
 
     chosen: Mapping[str, Chosen]
+    persona: str = ""
 
     @overload
     def value(self, name: NumberName) -> float: ...
@@ -56,6 +61,14 @@ class Settings:
     @overload
     def value(self, name: Literal["override", "rpc"]) -> tuple[str, ...] | None: ...
     @overload
+    def value(self, name: Literal["overflow"]) -> Overflow: ...
+    @overload
+    def value(self, name: Literal["output"]) -> Literal["markdown", "raw"]: ...
+    @overload
+    def value(self, name: Literal["keys"]) -> Literal["emacs", "vi"]: ...
+    @overload
+    def value(self, name: Literal["snapshots"]) -> int: ...
+    @overload
     def value(self, name: Literal["load_mode"]) -> Literal["auto", "mmap", "copy", "mlock"]: ...
 
     def value(self, name: str) -> Value:
@@ -71,8 +84,12 @@ class Settings:
         match self.origin(name):
             case "environment":
                 return BY_NAME[name].variable
+            case "persona":
+                return f"{name} in the persona {self.persona}"
             case "file":
                 return f"{name} in config.toml"
+            case "chat":
+                return f"/set {name}"
             case _:
                 return BY_NAME[name].flag
 
@@ -88,7 +105,29 @@ class Settings:
         """
         found = {name: _checked(name, value, "the model's defaults") for name, value in defaults.items()}
         news = {name: Chosen(value, "model") for name, value in found.items() if self.origin(name) == "default"}
-        return Settings({**self.chosen, **news})
+        return replace(self, chosen={**self.chosen, **news})
+
+    def with_persona(self, persona: "Persona") -> "Settings":
+        """Put a persona's values where no flag asks for something else."""
+        news = {
+            name: Chosen(value, "persona")
+            for name, value in persona.values.items()
+            if self.origin(name) not in {"flag", "chat"}
+        }
+        return Settings({**self.chosen, **news}, persona.name)
+
+    def with_chat(self, values: Mapping[str, str]) -> "Settings":
+        """Put what a person set in the chat above all else.
+
+        Args:
+            values: By setting name, as written.
+
+        Raises:
+            UsageError: A name is unknown or a value is wrong.
+        """
+        found = {name: _parsed(name, text, f"/set {name}") for name, text in values.items()}
+        news = {name: Chosen(value, "chat") for name, value in found.items()}
+        return replace(self, chosen={**self.chosen, **news})
 
 
 def resolve(
@@ -147,23 +186,45 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Value]]
             yield setting.name, setting.parse(text, setting.variable)
 
 
-def _from_file(text: str, path: Path) -> dict[str, Value]:
+def parse_toml(text: str, path: Path) -> dict[str, object]:
+    """The content of a file that a person wrote.
+
+    Raises:
+        UsageError: It is not TOML; the message names the line.
+    """
     try:
-        content = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise UsageError(f"{path} is not TOML: {exc}.", "Correct that line.") from exc
-    return {key: _checked(key, value, _place(text, path, key)) for key, value in content.items()}
+
+
+def _from_file(text: str, path: Path) -> dict[str, Value]:
+    content = parse_toml(text, path)
+    return {key: _checked(key, value, key_place(text, path, key)) for key, value in content.items()}
 
 
 def _checked(key: str, value: object, where: str) -> Value:
+    return _setting(key, where).check(value, f"{where}: {key}")
+
+
+def _parsed(key: str, text: str, where: str) -> Value:
+    return _setting(key, where).parse(text, where)
+
+
+def _setting(key: str, where: str) -> Setting:
+    """The setting of that name.
+
+    Raises:
+        UsageError: There is none.
+    """
     if key not in BY_NAME:
         near = nearest(key.replace("-", "_"), BY_NAME)
         hint = f"Did you mean {near}?" if near else "The keys are: " + ", ".join(BY_NAME) + "."
         raise UsageError(f"{where}: there is no setting {key!r}.", hint)
-    return BY_NAME[key].check(value, f"{where}: {key}")
+    return BY_NAME[key]
 
 
-def _place(text: str, path: Path, key: str) -> str:
+def key_place(text: str, path: Path, key: str) -> str:
     """The file, with the key's line when just one line can be meant."""
     pattern = re.compile(rf"""\s*(\[+\s*)?["']?{re.escape(key)}["']?\s*[.=\]]""")
     lines = [number for number, line in enumerate(text.splitlines(), start=1) if pattern.match(line)]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from mixchat.engine.events import GenerateRequest
 from mixchat.errors import UsageError
 from mixchat.store.options import BY_NAME, SETTINGS, Setting
+from mixchat.store.personas import Persona
 from mixchat.store.settings import Settings, built_in, read_config, resolve
 
 CONFIG = Path("/home/anna/.config/mixchat/config.toml")
@@ -34,6 +35,10 @@ GOOD: dict[str, tuple[object, ...]] = {
     "threads": (1, 64),
     "ubatch": (1, 512),
     "load_mode": ("auto", "mmap", "copy", "mlock"),
+    "overflow": ("ask", "drop", "summarise", "enlarge", "stop"),
+    "output": ("markdown", "raw"),
+    "keys": ("emacs", "vi"),
+    "snapshots": (0, 4 << 30),
 }
 BAD: dict[str, tuple[object, ...]] = {
     "model": (3, True),
@@ -58,6 +63,10 @@ BAD: dict[str, tuple[object, ...]] = {
     "threads": (0, 513),
     "ubatch": (0,),
     "load_mode": ("map",),
+    "overflow": ("forget", 3),
+    "output": ("html", False),
+    "keys": ("ed", 1),
+    "snapshots": (-1, "4G", True),
 }
 
 
@@ -117,6 +126,32 @@ def test_precedence(layers: str, value: float, origin: str) -> None:
         settings = settings.with_model_defaults({"temperature": 0.5})
     assert (settings.value("temperature"), settings.origin("temperature")) == (value, origin)
     assert settings.origin("top_p") == "default"
+
+
+@pytest.mark.parametrize(
+    ("layers", "value", "origin", "place"),
+    [
+        ("", 0.1, "persona", "temperature in the persona mine"),
+        ("efm", 0.1, "persona", "temperature in the persona mine"),
+        ("aef", 0.2, "flag", "--temperature"),
+        ("ac", 0.9, "chat", "/set temperature"),
+        ("c", 0.9, "chat", "/set temperature"),
+    ],
+)
+def test_a_persona_comes_between_environment_and_flag(layers: str, value: float, origin: str, place: str) -> None:
+    settings = settle(
+        {"temperature": 0.2 if "a" in layers else None},
+        {"MIXCHAT_TEMPERATURE": "0.3"} if "e" in layers else {},
+        "temperature = 0.4" if "f" in layers else None,
+    )
+    persona = Persona("mine", CONFIG, "", None, {"temperature": 0.1, "system": "Be brief."})
+    settings = settings.with_chat({"temperature": "0.9"} if "c" in layers else {}).with_persona(persona)
+    settings = settings.with_model_defaults({"temperature": 0.5} if "m" in layers else {})
+    assert (settings.value("temperature"), settings.origin("temperature")) == (value, origin)
+    assert settings.place("temperature") == place
+    assert (settings.value("system"), settings.place("system")) == ("Be brief.", "system in the persona mine")
+    assert settings.with_chat({}).place("system") == "system in the persona mine"
+    assert settings.outranks("system", "top_p")
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
