@@ -24,7 +24,7 @@ _SETTINGS: Final = (
 )
 _TEXTS: Final = ("description", "prompt")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
-_SHIPPED: Final = Path(__file__).with_suffix("")
+_SHIPPED: Final = Path(__file__).with_name("shipped_personas")
 _LIST: Final = "mixchat personas list shows them."
 
 
