@@ -17,7 +17,7 @@ from mixchat.app.opening import open_model
 from mixchat.app.source import Source, locate
 from mixchat.app.truth import Allocation, allocations
 from mixchat.engine import platform
-from mixchat.engine.proof import build_identity
+from mixchat.engine.build import build_identity
 from mixchat.errors import InUse, OutputError
 from mixchat.plan.forecast import Costs
 from mixchat.plan.units import format_bytes

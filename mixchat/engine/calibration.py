@@ -13,7 +13,7 @@ from typing import Final
 from mixchat.engine.client import WorkerClient
 from mixchat.engine.events import DeviceInfo
 from mixchat.engine.platform import cpu_identity
-from mixchat.engine.proof import build_identity
+from mixchat.engine.build import build_identity
 from mixchat.engine.protocol import AskMeasure, Measured
 from mixchat.errors import EngineError, InUse, OutputError
 from mixchat.plan.forecast import ROUTED

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, cast
 
 from mixchat.chat.messages import Message, Piece
 from mixchat.engine import protocol
+from mixchat.engine.build import build_identity
 from mixchat.engine.death import Life, died
 from mixchat.engine.endpoint import parse_endpoint
 from mixchat.engine.events import (
@@ -117,13 +118,13 @@ class WorkerClient:
 
     def keep_state(self, path: str, key: StateKey) -> StateKept:
         """See Engine; an interrupt keeps nothing."""
-        answer = self._one(protocol.AskKeepState(path, key, _build()), "keeping the evaluated tokens")
+        answer = self._one(protocol.AskKeepState(path, key, build_identity()), "keeping the evaluated tokens")
         assert isinstance(answer, StateKept)  # noqa: S101 - the protocol's promise
         return answer
 
     def restore_state(self, path: str, key: StateKey) -> StateRestored:
         """See Engine."""
-        answer = self._one(protocol.AskRestoreState(path, key, _build()), "restoring evaluated tokens")
+        answer = self._one(protocol.AskRestoreState(path, key, build_identity()), "restoring evaluated tokens")
         assert isinstance(answer, StateRestored)  # noqa: S101 - the protocol's promise
         return answer
 
@@ -252,9 +253,3 @@ class WorkerClient:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
-
-
-def _build() -> str:
-    from mixchat.engine.proof import build_identity  # noqa: PLC0415 - it starts clients itself
-
-    return build_identity()

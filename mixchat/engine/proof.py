@@ -4,14 +4,13 @@ Knows that some builds die at their first prompt or compute nonsense with repack
 that they live without them; refuses to know how the answer is kept.
 """
 
-import hashlib
-import importlib.metadata
 import math
 import tempfile
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from mixchat.engine.build import build_identity
 from mixchat.engine.client import WorkerClient
 from mixchat.engine.platform import cpu_identity
 from mixchat.errors import EngineError, InUse, OutputError
@@ -20,23 +19,6 @@ from mixchat.store.proofs import Proof, read_proof, write_proof
 
 LOGIT_BOUND = 0.05
 """Largest difference of logits, relative to their spread, that counts as rounding."""
-
-
-def build_identity() -> str:
-    """A name that changes whenever llama-cpp-python or its libraries are replaced; loads neither.
-
-    Raises:
-        EngineError: It is not installed.
-    """
-    try:
-        package = importlib.metadata.distribution("llama-cpp-python")
-    except importlib.metadata.PackageNotFoundError as error:
-        raise EngineError("llama-cpp-python is not installed.", "pip install llama-cpp-python") from error
-    digest = hashlib.sha256(package.version.encode())
-    for library in sorted(Path(str(package.locate_file("llama_cpp/lib"))).glob("*")):
-        stat = library.stat()
-        digest.update(f"{library.name} {stat.st_size} {stat.st_mtime_ns}".encode())
-    return digest.hexdigest()[:16]
 
 
 def prove(places: Places, start: Callable[[], WorkerClient]) -> tuple[Proof, bool]:

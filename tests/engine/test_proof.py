@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import mixchat.engine.proof as module
+from mixchat.engine.build import build_identity
 from mixchat.engine.client import WorkerClient
-from mixchat.engine.proof import build_identity, prove
+from mixchat.engine.proof import prove
 from mixchat.errors import EngineError
 from mixchat.store.places import Places
 from mixchat.store.proofs import Proof

@@ -82,7 +82,7 @@ def test_another_model_is_refused_and_a_missing_file_is_no_error(
 
 
 def test_another_build_is_refused(demo: WorkerClient, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mixchat.engine.proof.build_identity", lambda: "another")
+    monkeypatch.setattr("mixchat.engine.client.build_identity", lambda: "another")
     assert "another build" in refusal(demo, kept)
 
 
