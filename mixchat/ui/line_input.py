@@ -1,27 +1,66 @@
-"""Where the person's lines come from: an edited line of a terminal, or plain lines.
+r"""Where the person's lines come from: an edited text of a terminal, or plain lines.
 
-Knows keys, pastes and encodings; refuses to know what a line means. prompt_toolkit is imported for editing only.
+Knows what is read when, and what is kept for the next prompt; refuses to know what a line means. prompt_toolkit is
+imported for editing only.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Final, Protocol, TextIO
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TextIO
 
-from mixchat.chat.inputs import decode_text
-from mixchat.errors import UsageError
-from mixchat.ui.console import Terminal, is_dumb, is_terminal, make_encodable
-from mixchat.ui.interrupts import keys_held
+from mixchat.chat.inputs import decode_text, without_surrogates
+from mixchat.errors import MixchatError, UsageError
+from mixchat.ui.blocks import goes_on, quoted, unquoted, with_new_line
+from mixchat.ui.completion import Words
+from mixchat.ui.console import Terminal, has_colour, is_dumb, is_terminal, make_encodable, paint, write_line
+from mixchat.ui.editor import edit_text
+from mixchat.ui.input_history import InputHistory
+from mixchat.ui.interrupts import LastPress, keys_held
+from mixchat.ui.pastes import Pastes
+from mixchat.ui.reflow import wraps_anew
+from mixchat.ui.sanitize import single_line
 from mixchat.ui.typeahead import forget, kept
 
 if TYPE_CHECKING:
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.key_binding import KeyBindings
-    from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+    from mixchat.ui.line_session import LineSession
 
 PROMPT: Final = ">>> "
-_ENTER: Final = "Enter   send"
-_CONTROLS: Final = "Ctrl-C  stop the answer, or clear the line\nCtrl-D  leave the chat, on an empty line"
+LEAVE_HINT: Final = "Ctrl-C again leaves."
+"""What to tell after the first Ctrl-C."""
+
+_GOES_ON: Final = "... "
+_SENDS: Final = r'''Enter   send; after \ or in a """ block: begin a new line'''
+_EDITS: Final = """\
+Ctrl-J  begin a new line (or Alt-Enter)
+Ctrl-G  write in your editor ($VISUAL or $EDITOR)
+Ctrl-R  search what you typed before; Up and Down go through it
+Tab     complete a command or a file"""
+_LEAVES: Final = """\
+Ctrl-C  stop the answer, or clear the text; twice: leave the chat
+Ctrl-D  leave the chat, on an empty line"""
 _LINE_LIMIT: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class InputOptions:
+    """How a person types.
+
+    Attributes:
+        words: What Tab offers; None for nothing.
+        status: The bottom line for a width in columns, cleaned and no wider than that; None for none.
+        history: The file of what was typed in all chats; None keeps it in memory and writes nothing.
+        keys: The keymap.
+        clock: Seconds, to tell two presses of Ctrl-C from one and another.
+    """
+
+    words: Words | None = None
+    status: Callable[[int], str] | None = None
+    history: Path | None = None
+    keys: Literal["emacs", "vi"] = "emacs"
+    clock: Callable[[], float] = time.monotonic
 
 
 class Lines(Protocol):
@@ -31,11 +70,19 @@ class Lines(Protocol):
     def keys(self) -> str:
         """What the keys do, one a line."""
 
+    @property
+    def last_press(self) -> LastPress:
+        """When Ctrl-C was pressed last; to be shared with `interrupts`, which notes the presses during an answer."""
+
     def read(self, draft: str) -> str | None:
-        """The next line without its end, to be edited from `draft`; None at the end.
+        r"""The next message, of one line or more, to be edited from `draft`; None at the end.
+
+        The `\` before a new line and the marks of a block are gone, and pastes are whole. The end is Ctrl-D on an empty
+        line, the end of a pipe, and on a terminal a Ctrl-C within two seconds of another, also of one that stopped an
+        answer.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C was pressed.
+            KeyboardInterrupt: Ctrl-C was pressed once; what was typed is dropped. Tell LEAVE_HINT and read again.
             UsageError: It is not text.
         """
 
@@ -46,26 +93,47 @@ class Lines(Protocol):
 class PlainLines:
     """Lines of a pipe, or of a terminal that cannot edit; the prompt goes to stderr, a draft cannot be given back."""
 
-    keys = f"{_ENTER}\n{_CONTROLS}"
+    keys = f"{_SENDS}\n{_LEAVES}"
 
-    def __init__(self, stdin: TextIO, stderr: TextIO) -> None:
+    def __init__(self, stdin: TextIO, stderr: TextIO, last_press: LastPress | None = None) -> None:
+        self.last_press = last_press or LastPress()
         self._stdin = stdin
         self._prompt_to = make_encodable(stderr) if is_terminal(stdin) else None
 
     def read(self, draft: str) -> str | None:  # noqa: ARG002 - as Lines has it
-        """The next line; one longer than 16 MiB is refused."""
-        self._show(PROMPT)
-        line = self._stdin.buffer.readline(_LINE_LIMIT + 1)
-        if not line:
+        """The next message; one longer than 16 MiB is refused, and one that its pipe cut off comes as it is."""
+        try:
+            text = self._text()
+        except KeyboardInterrupt:
+            if self._prompt_to is None or not self.last_press.again():
+                raise
             self._show("\n")
             return None
-        if len(line) > _LINE_LIMIT:
-            raise UsageError("A line on stdin is longer than 16 MiB.", "Give the text as a file to `mixchat ask`.")
-        return decode_text(line, "stdin").rstrip("\r\n")
+        self.last_press.forget()
+        return text
 
     def hold(self) -> AbstractContextManager[None]:
         """Leave the terminal as it is."""
         return nullcontext()
+
+    def _text(self) -> str | None:
+        text = self._line(PROMPT, _LINE_LIMIT)
+        while text is not None and goes_on(text):
+            line = self._line(_GOES_ON, _LINE_LIMIT - len(text))
+            if line is None:
+                break
+            text = with_new_line(text) + line
+        return None if text is None else unquoted(text)
+
+    def _line(self, prompt: str, limit: int) -> str | None:
+        self._show(prompt)
+        line = self._stdin.buffer.readline(limit + 1)
+        if not line:
+            self._show("\n")
+            return None
+        if len(line) > limit:
+            raise UsageError("A line on stdin is longer than 16 MiB.", "Give the text as a file to `mixchat ask`.")
+        return decode_text(line, "stdin").rstrip("\r\n")
 
     def _show(self, text: str) -> None:
         if self._prompt_to is not None:
@@ -73,65 +141,111 @@ class PlainLines:
             self._prompt_to.flush()
 
 
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What was typed in this chat, and how it stands in the line."""
+
+    history: InputHistory
+    pastes: Pastes
+
+    def begin(self, message: str) -> str:
+        """What stands in the line for a message."""
+        return quoted(self.pastes.refolded(without_surrogates(message)))
+
+    def end(self, text: str) -> str:
+        """The message that a text in the line means."""
+        return without_surrogates(self.pastes.whole(unquoted(text)))
+
+
 class EditedLines:
-    """Lines edited on a terminal, with the history of this chat; a paste stays whole."""
+    """Texts edited on a terminal, with the history of all chats."""
 
-    keys = f"{_ENTER}\nCtrl-J  begin a new line (or Alt-Enter)\n{_CONTROLS}"
+    keys = f"{_SENDS}\n{_EDITS}\n{_LEAVES}"
 
-    def __init__(self, session: "PromptSession[str]", stdin: TextIO) -> None:
+    def __init__(self, session: "LineSession", typed: Typed, terminal: Terminal, last_press: LastPress) -> None:
+        self.last_press = last_press
         self._session = session
-        self._stdin = stdin
+        self._typed = typed
+        self._terminal = terminal
 
     def read(self, draft: str) -> str | None:
-        """The next text, of one line or more; a draft takes the place of what was typed ahead."""
+        """The next message; a draft takes the place of what was typed ahead."""
         if draft:
-            forget(self._session)
+            forget(self._session.prompts)
         try:
-            return self._session.prompt(PROMPT, default=draft)
+            text = self._asked(self._typed.begin(draft))
         except EOFError:
             return None
         except KeyboardInterrupt:
+            self._session.put_aside()
+            if self.last_press.again():
+                return None
             raise
-        except BaseException:
-            # A signal that ends the program may come before prompt_toolkit is ready to clean up.
-            self._session.app.renderer.reset()
-            raise
+        self.last_press.forget()
+        message = self._typed.end(text)
+        self._remember(message)
+        return message
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Keep what is typed for the next prompt."""
-        with keys_held(self._stdin), kept(self._session):
+        with keys_held(self._terminal.stdin), kept(self._session.prompts):
             yield
 
+    def _asked(self, text: str) -> str:
+        """The text as it was sent, after any number of turns in an editor."""
+        cursor = len(text)
+        while (sent := self._session.ask(PROMPT, text, cursor)) is None:
+            text, cursor = self._session.text, self._session.cursor
+            edited = self._edited(text)
+            if edited is not None:
+                text, cursor = edited, len(edited)
+        return sent
 
-def line_source(terminal: Terminal) -> Lines:
-    """The best way to read lines here."""
+    def _edited(self, text: str) -> str | None:
+        """The text after an editor had it; None when it is as it was, or that failed, which is told."""
+        try:
+            message = edit_text(self._typed.end(text), self._terminal.environ)
+        except MixchatError as error:
+            self._tell(error)
+            return None
+        return None if message is None else self._typed.begin(message)
+
+    def _remember(self, message: str) -> None:
+        try:
+            self._typed.history.append(message)
+        except MixchatError as error:
+            self._tell(error)
+
+    def _tell(self, error: MixchatError) -> None:
+        to = self._terminal
+        write_line(to.stderr, paint(single_line(f"{error.message} {error.hint}"), "dim", to.stderr, to.environ))
+
+
+def line_source(terminal: Terminal, options: InputOptions | None = None) -> Lines:
+    """The best way to read lines here; without options there is no completion, no bottom line and no file."""
+    options = options or InputOptions()
     editable = is_terminal(terminal.stdin) and is_terminal(terminal.stdout) and not is_dumb(terminal.environ)
+    last_press = LastPress(options.clock)
     if not editable:
-        return PlainLines(terminal.stdin, terminal.stderr)
-    return EditedLines(_session(terminal.stdin, terminal.stdout, terminal.environ), terminal.stdin)
+        return PlainLines(terminal.stdin, terminal.stderr, last_press)
+    return _edited_lines(terminal, options, last_press)
 
 
-def _session(stdin: TextIO, stdout: TextIO, environ: Mapping[str, str]) -> "PromptSession[str]":
-    from prompt_toolkit import PromptSession
+def _edited_lines(terminal: Terminal, options: InputOptions, last_press: LastPress) -> EditedLines:
     from prompt_toolkit.input import create_input
-    from prompt_toolkit.output.vt100 import Vt100_Output
 
-    # Asking a terminal for its cursor position leaves the answer among the keys when it comes late.
-    output = Vt100_Output.from_pty(stdout, term=environ.get("TERM"))
-    output.enable_cpr = False
-    return PromptSession(enable_suspend=True, key_bindings=key_bindings(), input=create_input(stdin), output=output)
+    from mixchat.ui.line_session import Helpers, LineSession, make_output  # noqa: PLC0415 - loads prompt_toolkit
 
-
-def key_bindings() -> "KeyBindings":
-    """Alt-Enter and Ctrl-J begin a new line."""
-    from prompt_toolkit.key_binding import KeyBindings
-
-    bindings = KeyBindings()
-
-    @bindings.add("escape", "enter")
-    @bindings.add("c-j")
-    def _new_line(event: "KeyPressEvent") -> None:
-        event.current_buffer.insert_text("\n")
-
-    return bindings
+    typed = Typed(InputHistory(options.history), Pastes())
+    helpers = Helpers(
+        pastes=typed.pastes,
+        texts=lambda: typed.history.entries,
+        words=options.words,
+        status=options.status,
+        colour=has_colour(terminal.stdout, terminal.environ),
+        wraps=wraps_anew(terminal.environ),
+    )
+    output = make_output(terminal.stdout, terminal.environ)
+    session = LineSession(helpers, options.keys, create_input(terminal.stdin), output)
+    return EditedLines(session, typed, terminal, last_press)

@@ -9,12 +9,15 @@ import os
 import select
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from mixchat.ui.interrupts import modes
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.key_binding.key_processor import KeyPress
+    from prompt_toolkit.output import Output
 
 
 @contextmanager
@@ -25,18 +28,15 @@ def kept(session: "PromptSession[str]") -> Iterator[None]:
     keys: list[KeyPress] = []
     wake, waker = os.pipe()
     reader = threading.Thread(target=_read, args=(session, wake, keys), daemon=True)
-    session.output.enable_bracketed_paste()
-    session.output.flush()
-    reader.start()
-    try:
-        yield
-    finally:
-        os.close(waker)
-        reader.join()
-        os.close(wake)
-        session.output.disable_bracketed_paste()
-        session.output.flush()
-        store_typeahead(session.input, keys)
+    with _pastes_marked(session.output):
+        reader.start()
+        try:
+            yield
+        finally:
+            os.close(waker)
+            reader.join()
+            os.close(wake)
+            store_typeahead(session.input, keys)
 
 
 def forget(session: "PromptSession[str]") -> None:
@@ -44,6 +44,20 @@ def forget(session: "PromptSession[str]") -> None:
     from prompt_toolkit.input.typeahead import clear_typeahead
 
     clear_typeahead(session.input)
+
+
+def _pastes_marked(output: "Output") -> AbstractContextManager[None]:
+    def enter() -> None:
+        with suppress(OSError):
+            output.enable_bracketed_paste()
+            output.flush()
+
+    def leave() -> None:
+        with suppress(OSError):
+            output.disable_bracketed_paste()
+            output.flush()
+
+    return modes(enter, leave)
 
 
 def _read(session: "PromptSession[str]", wake: int, keys: "list[KeyPress]") -> None:

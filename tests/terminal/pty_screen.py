@@ -37,12 +37,33 @@ class PtyScreen:
         return not self._screen.cursor.hidden
 
     @property
+    def styled(self) -> bool:
+        """Whether what is written next would be styled."""
+        return bool(self._screen.cursor.attrs.reverse or self._screen.cursor.attrs.fg != "default")
+
+    @property
     def bracketed_paste(self) -> bool:
         return _BRACKETED_PASTE in self._screen.mode
 
     def type(self, keys: str) -> None:
         """Press keys; Enter is a carriage return."""
         self.child.send(keys)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the terminal's size, as one that does not wrap lines anew."""
+        self.child.setwinsize(rows, columns)
+        self._screen.resize(rows, columns)
+
+    def resize_wrapping(self, rows: int, columns: int) -> None:
+        """Change the terminal's size, as one that wraps its lines anew when it gets narrower."""
+        cursor, lines = self._screen.cursor, [line.rstrip() for line in self._screen.display]
+        above = sum(max(len(line) - 1, 0) // columns for line in lines[: cursor.y]) + cursor.x // columns
+        place = cursor.y + above, cursor.x % columns
+        wrapped = [line[at : at + columns] for line in lines for at in range(0, max(len(line), 1), columns)][:rows]
+        self._screen.resize(rows, columns)
+        self._stream.feed(b"\x1b[H\x1b[J" + "\r\n".join(wrapped).encode())
+        self._screen.cursor_position(place[0] + 1, place[1] + 1)
+        self.child.setwinsize(rows, columns)
 
     def wait(self, seen: Callable[[list[str]], bool]) -> float:
         """Read until the screen shows it; the seconds that took."""
