@@ -10,10 +10,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from mixchat.engine.build import build_identity
 from mixchat.engine.client import WorkerClient
 from mixchat.engine.events import DeviceInfo
 from mixchat.engine.platform import cpu_identity
-from mixchat.engine.build import build_identity
 from mixchat.engine.protocol import AskMeasure, Measured
 from mixchat.errors import EngineError, InUse, OutputError
 from mixchat.plan.forecast import ROUTED
