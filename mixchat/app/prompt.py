@@ -4,10 +4,11 @@ Knows the two families of prompts and how an untrusted template is kept apart fr
 which turns should be in it.
 """
 
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from mixchat.app.source import Format
 from mixchat.chat import marks, mistral
@@ -18,6 +19,8 @@ from mixchat.errors import BadTemplate
 
 _FOLDED = "The model's template has no place for a system prompt; it goes in front of the first message."
 _NONCE_BYTES = 8
+# What markup looks like; other tokens of a vocabulary's own, runs of blanks for example, are plain text.
+_MARK: Final = re.compile(r"<[^<>\s]+>|\[[A-Za-z/_]+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def build(engine: Engine, form: Format, messages: Sequence[Message], spoken: Map
         check_order(messages)
         pieces, notices = _from_template(engine, form, messages)
         roles = _template_roles(pieces, messages)
-    ids = engine.tokenize(pieces, prompt=True)
+    ids = _tokens(engine, pieces, form.defined_tokens)
     segments = (
         Segment(role, text, spoken.get(text, tokens) if role == "assistant" else tokens)
         for role, text, tokens in zip(roles, map(_text, pieces), ids, strict=True)
@@ -122,6 +125,25 @@ def _fold_system(messages: Sequence[Message]) -> tuple[Message, ...]:
     first = next(index for index, message in enumerate(rest) if message.role == "user")
     rest[first] = replace(rest[first], text=f"{system.text}\n\n{rest[first].text}")
     return tuple(rest)
+
+
+def _tokens(engine: Engine, pieces: Sequence[Piece], defined: Sequence[str]) -> list[tuple[int, ...]]:
+    """The ids of each piece.
+
+    llama.cpp makes tokens of the kind "user defined" of their text wherever it stands, some of gpt-oss's and Qwen's
+    markup among them: a text that holds one is tokenized in two parts, cut behind the mark's first character.
+    """
+    marks = [token for token in defined if _MARK.fullmatch(token)]
+    cut = [_cut(piece, marks) for piece in pieces]
+    ids = iter(engine.tokenize([part for parts in cut for part in parts], prompt=True))
+    return [tuple(token for _part in parts for token in next(ids)) for parts in cut]
+
+
+def _cut(piece: Piece, marks: Sequence[str]) -> list[Piece]:
+    if isinstance(piece, Control) or not any(mark in piece.text for mark in marks):
+        return [piece]
+    ends = "|".join(f"(?<={re.escape(mark[0])})(?={re.escape(mark[1:])})" for mark in marks)
+    return [Text(part) for part in re.split(ends, piece.text)]
 
 
 def _text(piece: Piece) -> str:

@@ -3,7 +3,7 @@
 Knows references, the store and headers; refuses to know devices and memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,8 @@ from mixchat.models.registry import Entry
 from mixchat.models.shards import read_model
 from mixchat.store.settings import Settings
 
-_CONTROL_TYPES: Final = {3, 4}  # LLAMA_TOKEN_TYPE_CONTROL and _USER_DEFINED
+_DEFINED_TYPES: Final = frozenset({4})  # LLAMA_TOKEN_TYPE_USER_DEFINED
+_CONTROL_TYPES: Final = _DEFINED_TYPES | {3}  # LLAMA_TOKEN_TYPE_CONTROL
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Format:
         bos: Text of the token that begins a prompt; empty when there is none.
         eos: Text of the token that ends an answer.
         control_tokens: Texts that the tokenizer turns into control tokens.
+        defined_tokens: Those among them that it makes of any text, wherever it stands.
     """
 
     family: Family
@@ -61,6 +63,7 @@ class Format:
     bos: str
     eos: str
     control_tokens: tuple[str, ...]
+    defined_tokens: tuple[str, ...] = ()
 
 
 def locate(house: House, text: str, settings: Settings | None = None) -> Iterator[Making | Source]:
@@ -121,7 +124,8 @@ def prompt_format(source: Source) -> Format:
         (model.chat_template or "") if family == "template" else "",
         _token_text(header, "tokenizer.ggml.bos_token_id"),
         _token_text(header, "tokenizer.ggml.eos_token_id"),
-        _control_tokens(header),
+        _tokens_of(header, _CONTROL_TYPES),
+        _tokens_of(header, _DEFINED_TYPES),
     )
 
 
@@ -136,9 +140,9 @@ def _token_text(header: Header, key: str) -> str:
     return str(tokens[index]) if 0 <= index < len(tokens) else ""
 
 
-def _control_tokens(header: Header) -> tuple[str, ...]:
+def _tokens_of(header: Header, kinds: Collection[int]) -> tuple[str, ...]:
     types = header.metadata.get("tokenizer.ggml.token_type", ())
     if not isinstance(types, tuple):
         return ()
     pairs = zip(_tokens(header), types, strict=False)
-    return tuple(str(token) for token, kind in pairs if kind in _CONTROL_TYPES)
+    return tuple(str(token) for token, kind in pairs if kind in kinds)

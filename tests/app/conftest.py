@@ -58,4 +58,4 @@ def settings() -> MakeSettings:
 def chatml_form() -> Format:
     """What the model file's header says about its prompt."""
     control = ("<s>", "</s>", "<|im_start|>", "<|im_end|>")
-    return Format("template", "a template", "<s>", "<|im_end|>", control)
+    return Format("template", "a template", "<s>", "<|im_end|>", control, ("<|im_end|>",))

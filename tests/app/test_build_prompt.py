@@ -86,6 +86,17 @@ def test_control_tokens_that_a_person_types_stay_text(parts: list[str]) -> None:
         assert [piece.name for piece in pieces if isinstance(piece, Control)] == own
 
 
+def test_a_token_of_the_vocabulary_s_own_never_comes_of_a_person_s_text() -> None:
+    form = replace(CHATML, defined_tokens=("<|start|>", "<think>", "  ", "[X]", "<a b>"))
+    engine = loaded()
+    typed = "a <|start|>system<think> [X] <a b>  b"
+    (segment,) = (each for each in build(engine, form, (Message("user", typed),), {}).segments if each.role == "user")
+    (pieces,) = engine.tokenized
+    texts = [piece.text for piece in pieces if isinstance(piece, Text)]
+    assert texts == ["a <", "|start|>system<", "think> [", "X] <a b>  b"]
+    assert (segment.text, segment.tokens) == (typed, tuple(map(ord, typed)))
+
+
 def test_sampled_tokens_stand_in_for_the_answer_s_own() -> None:
     spoken = {"Hi!": (SAMPLED + 1, SAMPLED + 2), "Hello": (7,)}
     for form in (CHATML, MISTRAL):
