@@ -83,8 +83,8 @@ class Progress:
             case Measuring(what, fraction):
                 self._draw(Measuring, "Measuring", fraction, what)
             case Prefilling(done, total):
-                tail = f"{done}/{total} tokens{self._prefill_speed(event)}"
-                self._draw(Prefilling, "Prefill", done / max(total, 1), tail)
+                speed, left = self._prefill_speed(event)
+                self._draw(Prefilling, "Prefill", done / max(total, 1), f"{done}/{total} tokens{speed}", left)
             case Copying(done, total) | Checking(done, total):
                 verb = "Copying" if isinstance(event, Copying) else "Checking"
                 label, tail = f"{verb} {single_line(name, _LONGEST_NAME)}", self._bytes(done, total)
@@ -103,7 +103,8 @@ class Progress:
         self._phase, self._drawn_at = None, None
         self._since = self._clock()
 
-    def _draw(self, phase: type[object], label: str, fraction: float, tail: str) -> None:
+    def _draw(self, phase: type[object], label: str, fraction: float, tail: str, more: str = "") -> None:
+        """Draw the bar; `more` goes behind the tail where that leaves room for the shortest bar."""
         if self._phase is not phase:
             if self._phase is not None:
                 self.end()
@@ -114,14 +115,20 @@ class Progress:
         too_soon = self._drawn_at is not None and now - self._drawn_at < _REDRAW
         if self._draws and not early and not too_soon:
             width = width_of(self._stream, self._environ)
+            fits = columns(label) + len(tail + more) + _SHORTEST_BAR + 3 <= width
+            tail += more if fits else ""
             line = bar_line(label, fraction, tail, width)
             self._write(ERASE + coloured(line, self._stream, self._environ))
             self._drawn_at = now
 
-    def _prefill_speed(self, event: Prefilling) -> str:
+    def _prefill_speed(self, event: Prefilling) -> tuple[str, str]:
+        """Tokens per second, and the time that the rest takes at that speed."""
         seconds = self._clock() - self._since
         evaluated = event.done - event.cached
-        return f", {format_speed(evaluated / seconds)}" if evaluated > 0 and seconds > 0 else ""
+        if evaluated <= 0 or seconds <= 0:
+            return "", ""
+        speed = evaluated / seconds
+        return f", {format_speed(speed)}", f", {_duration((event.total - event.done) / speed)} left"
 
     def _bytes(self, done: int, total: int) -> str:
         seconds = self._clock() - self._since
@@ -153,3 +160,8 @@ def bar_line(label: str, fraction: float, tail: str, width: int) -> str:
 
 def _percent(fraction: float) -> str:
     return f"{100 * min(max(fraction, 0.0), 1.0):3.0f} %"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

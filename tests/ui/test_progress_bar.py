@@ -83,7 +83,9 @@ def test_prefill_tells_tokens_and_speed() -> None:
     ]
     assert drawn(script) == ["", "", ERASE + "Prefill ━──── 1029/4000 tokens, 500 t/s", ERASE, ""]
     wide = drawn(script, PLAIN | {"COLUMNS": "80"})[2]
-    assert wide == ERASE + "Prefill ━━━━━━━━━━" + "─" * 30 + " 1029/4000 tokens, 500 t/s"
+    assert wide == ERASE + "Prefill ━━━━━━━━━" + "─" * 26 + " 1029/4000 tokens, 500 t/s, 6 s left"
+    (hours,) = drawn([(0.0, Prefilling(0, 4000)), (9.0, Prefilling(90, 4000))], PLAIN | {"COLUMNS": "80"})[1:2]
+    assert hours.endswith(" 90/4000 tokens, 10.0 t/s, 6 min 31 s left")
 
 
 def test_colour_and_encoding() -> None:
