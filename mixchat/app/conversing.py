@@ -1,51 +1,128 @@
 """A conversation: what `mixchat chat` does.
 
-Knows the transcript, what the model really sampled and which turns still fit; refuses to know keys and screens.
+Knows what a person can do with a dialogue, and that all of it is recorded; refuses to know keys and screens. Undoing,
+editing and going back change the list of turns only: the next prompt begins as one that is evaluated already, and the
+engine keeps that beginning.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Generator, Iterator
 
-from mixchat.app.answering import answer, check_room
-from mixchat.app.events import AnswerEvent, ChatEvent, Making, Notice, Opened, OpenEvent
+from mixchat.app.chat_model import ChatModel
+from mixchat.app.chat_settings import RELOADING, check_change, loaded_with
+from mixchat.app.events import AnswerEvent, ChatEvent, Notice, Opened, OpenEvent
 from mixchat.app.house import House
-from mixchat.app.opening import open_model
-from mixchat.app.paging import Watch
-from mixchat.app.prompt import Prompt, build
-from mixchat.app.source import Format, Source, locate, prompt_format
+from mixchat.app.prompt import Prompt
+from mixchat.app.recording import Log, Recorder
+from mixchat.app.speaker import Speaker
+from mixchat.app.taking_up import opening_records
+from mixchat.app.talking import Request, Talking
+from mixchat.app.window import enlarged
+from mixchat.chat.journal import (
+    Answered,
+    Dialogue,
+    Forked,
+    Named,
+    Rewound,
+    SystemSet,
+    ValueSet,
+    WentBack,
+)
 from mixchat.chat.messages import Turn
 from mixchat.chat.transcript import Transcript
-from mixchat.chat.window import fit
-from mixchat.engine.events import Finished, Token
-from mixchat.errors import EngineDied
-from mixchat.store.settings import Settings
-
-_ANSWER_SHARE: Final = 4
-_ANSWER_TOKENS: Final = 1024
+from mixchat.engine.events import Finished
+from mixchat.errors import EngineDied, EngineError, UsageError
+from mixchat.store.sessions import Unsaved
+from mixchat.store.settings import Overflow, Settings
 
 
 class Conversation:
-    """One chat with one model; the engine may die and is started again.
+    """One chat; the engine may die and is started again.
 
     Args:
         house: The outside.
         settings: How to load and sample.
-        model: A model reference.
+        model: A model reference; None: the one that the log ends with, else the settings'.
+        log: Keeps what happens; nothing is kept without one.
         force: Load although it may not fit.
+
+    Attributes:
+        last: The end of the last answer.
+        totals: The ends of all answers since the chat was opened.
+        told: What there is to know about the log.
     """
 
-    def __init__(self, house: House, settings: Settings, model: str, *, force: bool = False) -> None:
-        self.transcript = Transcript(settings.value("system") or "")
+    def __init__(
+        self, house: House, settings: Settings, model: str | None, log: Log | None = None, *, force: bool = False
+    ) -> None:
+        self.last: Finished | None = None
+        self.totals: list[Finished] = []
+        self._measured: tuple[Transcript, Opened | None, int] | None = None
         self._house = house
-        self._settings = settings
-        self._reference = model
-        self._force = force
-        self._stopped = False
-        self._form: Format | None = None
-        self._opened: Opened | None = None
-        self._watch: Watch | None = None
-        self._last: Opened | None = None
-        self._spoken: dict[str, tuple[int, ...]] = {}
+        self._base = settings
+        self._speaker = Speaker(house, force=force)
+        self._begin(Recorder(Unsaved()))
+        self.told = self.take_up(log or Unsaved(), model)
+
+    @property
+    def dialogue(self) -> Dialogue:
+        """What was said and set."""
+        return self._recorder.dialogue
+
+    @property
+    def transcript(self) -> Transcript:
+        """What was said and still counts."""
+        return self.dialogue.transcript
+
+    @property
+    def session(self) -> str:
+        """The id of the session; empty when nothing is kept."""
+        return self._recorder.log.id
+
+    @property
+    def opened(self) -> Opened | None:
+        """How the model was loaded; None while there is none."""
+        return self._speaker.opened
+
+    @property
+    def reloads(self) -> bool:
+        """Whether the next message loads the model again."""
+        return self._model.reload and self.opened is not None
+
+    @property
+    def settings(self) -> Settings:
+        """What is in force: what was set in the chat, then what the command was given, then the model's own."""
+        source = self._speaker.source
+        defaults = source.entry.sampling if source and source.entry else {}
+        return self._base.with_model_defaults(defaults).with_chat(self.dialogue.values)
+
+    def begin_again(self, log: Log) -> tuple[Notice, ...]:
+        """Begin a new chat with the model, the system text and the settings of this one."""
+        before, reload = self.dialogue, self._model.reload
+        notices = self.take_up(log, before.model)
+        system = () if before.transcript.system == self.transcript.system else (SystemSet(before.transcript.system),)
+        self._recorder.prepare(*system, *(ValueSet(key, text) for key, text in before.values.items()))
+        self._model.reload = reload
+        return notices
+
+    def take_up(self, log: Log, model: str | None = None) -> tuple[Notice, ...]:
+        """Go on with a log, new or old; what the command was given counts more than what the log says."""
+        notices = list(self.keep())
+        wanted, reload = loaded_with(self.settings), self._model.reload
+        self._recorder.log.close()
+        recorder = self._begin(Recorder(log))
+        for item in opening_records(recorder.dialogue, self._base, model, fresh=not log.records):
+            if isinstance(item, Notice):
+                notices.append(item)
+            else:
+                recorder.prepare(item)
+        self._model.reload = reload or loaded_with(self.settings) != wanted
+        return tuple(notices)
+
+    def _begin(self, recorder: Recorder) -> Recorder:
+        self._recorder = recorder
+        self._talking = Talking(self._speaker, recorder)
+        self._model = ChatModel(self._house, self._speaker, recorder, self._talking)
+        return recorder
 
     def open(self) -> Iterator[OpenEvent]:
         """Load the model; ends with Opened, or without it when that was interrupted.
@@ -53,115 +130,218 @@ class Conversation:
         Raises:
             MixchatError: Whatever finding and loading it may raise.
         """
-        self._stopped = False
-        for event in locate(self._house, self._reference, self._settings):
-            if self._stopped:
-                return
-            if isinstance(event, Making):
-                yield event
-            else:
-                yield from self._open(event)
+        self._speaker.begin()
+        yield from self._model.open(self.dialogue.model, self.settings)
 
-    def say(self, text: str) -> Iterator[ChatEvent]:
+    def say(
+        self, text: str, *, after: int | None = None, overflow: Overflow | None = None
+    ) -> Generator[ChatEvent, None, None]:
         """Say something and stream the answer; the model is loaded again if it is not there.
 
-        The turn is kept when the answer ends, also when it is cut short. Oldest turns that no longer fit the context
-        are left out of the prompt, and a Notice says how many.
+        The turn is kept when the answer ends, also when it is cut short. When the prompt does not fit the context, what
+        `overflow` or the setting of that name says is done; asking means that the iterator ends with Full.
+
+        Args:
+            text: The person's words.
+            after: How many turns stay; later ones are given up when the answer ends. None: all.
+            overflow: What to do when the context is full; None leaves it to the setting.
 
         Raises:
             EngineDied: The transcript is as before; saying it again loads the model again.
-            PromptTooLong: The text exceeds the context by itself.
+            PromptTooLong: The text exceeds the context by itself, or the choice was to stop.
         """
-        self._stopped = False
-        if self._opened is None:
-            yield from self.open()
-        if self._opened is None or self._form is None:
-            return
-        try:
-            if not self._house.engine.alive():
-                yield Notice("The engine has died since the last answer; it is started again.")
-                yield from self.open()
-            yield from self._answer(self._opened, self._form, text)
-        except EngineDied:
-            self._opened = None
-            raise
+        yield from self._speak(Turn(text, ""), len(self.transcript.turns) if after is None else after, overflow)
+
+    def regenerate(self, *, overflow: Overflow | None = None) -> Generator[ChatEvent, None, None]:
+        """Answer the last message again; the prompt is evaluated already.
+
+        Raises:
+            UsageError: Nothing was said yet.
+            EngineDied: As `say`.
+        """
+        last = self._last_turn()
+        settings = self.settings
+        fixed = settings.value("temperature") == 0 or settings.value("seed") is not None
+        if fixed and self.opened is not None and not self.to_evaluate():
+            yield Notice("With temperature 0 or a seed the answer is the same again; /set changes them.")
+        yield from self._speak(Turn(last.user, ""), len(self.transcript.turns) - 1, overflow)
+
+    def go_on(self, *, overflow: Overflow | None = None) -> Generator[ChatEvent, None, None]:
+        """Continue the last answer where it ends.
+
+        Raises:
+            UsageError: There is no answer.
+            EngineDied: As `say`.
+        """
+        last, before = self._last_turn(), self.last
+        if not last.assistant.strip():
+            raise UsageError("The last message has no answer that could go on.", "/regen answers it.")
+        yield from self._speak(last, len(self.transcript.turns) - 1, overflow)
+        done = self.last
+        if done is not None and done is not before and not done.usage.completion_tokens and done.reason == "stop":
+            yield Notice("The model has nothing to add.")
+
+    def undo(self, turns: int = 1) -> tuple[Notice, ...]:
+        """Take back the last turns.
+
+        Raises:
+            UsageError: There are not so many.
+        """
+        count = len(self.transcript.turns)
+        if not 1 <= turns <= count:
+            what = "There is no turn to undo" if not count else f"There are {count} turns, so {turns} cannot be undone"
+            raise UsageError(f"{what}.", "/tokens lists them.")
+        return self._recorder.record(Rewound(count - turns))
+
+    def rewrite(self, index: int, answer: str) -> tuple[Notice, ...]:
+        """Put another answer in the place of turn `index`'s (0 is the first); later turns are given up.
+
+        Raises:
+            UsageError: The answer is empty.
+        """
+        if not answer.strip():
+            raise UsageError("An answer cannot be empty.", "/undo takes back the turn.")
+        return self._recorder.record(Answered(index, Turn(self.transcript.turns[index].user, answer)))
+
+    def fork(self, name: str = "") -> tuple[str, tuple[Notice, ...]]:
+        """Set a checkpoint; its name, and what there is to know."""
+        name = name or f"fork {len(self.dialogue.checkpoints) + 1}"
+        return name, self._recorder.record(Forked(name))
+
+    def back(self, name: str = "") -> tuple[str, tuple[Notice, ...]]:
+        """Go back to a checkpoint, the last one without a name; its name, and what there is to know.
+
+        Raises:
+            UsageError: There is none, or none of that name.
+        """
+        known = [checkpoint.name for checkpoint in self.dialogue.checkpoints]
+        if not known:
+            raise UsageError("There is no checkpoint.", "/fork sets one.")
+        if name and name not in known:
+            raise UsageError(f"There is no checkpoint {name!r}.", f"There are: {', '.join(known)}.")
+        name = name or known[-1]
+        return name, self._recorder.record(WentBack(name))
+
+    def set_system(self, text: str) -> tuple[Notice, ...]:
+        """Change the system text."""
+        return self._recorder.record(SystemSet(text))
+
+    def set_value(self, key: str, text: str) -> tuple[Notice, ...]:
+        """Change a setting; an empty text takes that back.
+
+        Raises:
+            UsageError: It is no setting of a chat, or the value is wrong.
+        """
+        check_change(self._base, key, text)
+        self._model.reload |= key in RELOADING
+        return self._recorder.record(ValueSet(key, text))
+
+    def name_it(self, name: str) -> tuple[Notice, ...]:
+        """Give the session a name."""
+        return self._recorder.record(Named(name))
+
+    def use_model(self, reference: str) -> Iterator[OpenEvent]:
+        """Load another model; when that fails or is interrupted, the next message loads the one before.
+
+        Raises:
+            MixchatError: As `open`; the model of before stays loaded when the other one is not there or no model.
+        """
+        self._speaker.begin()
+        yield from self._model.open(reference, self.settings)
+
+    def to_evaluate(self) -> int:
+        """Tokens of the conversation so far that the next message makes the engine evaluate again."""
+        history = self.history()
+        tokens = history.tokens if history else ()
+        pairs = enumerate(zip(tokens, self._speaker.evaluated, strict=False))
+        same = next((i for i, (a, b) in pairs if a != b), min(len(tokens), len(self._speaker.evaluated)))
+        return len(tokens) - same
+
+    def history(self) -> Prompt | None:
+        """The conversation as the model sees it, its last answer included; None when nothing is there or loaded."""
+        return self._talking.history()
+
+    def count(self, text: str) -> int | None:
+        """Tokens of a text; None while no model is loaded."""
+        return len(self._speaker.tokens(text)) if self.opened and self._speaker.alive else None
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes that `keep` writes, about."""
+        opened = self.opened
+        if opened is None:
+            return 0
+        cache = sum(share.footprint.kv for share in opened.plan.shares)
+        return cache * len(self._speaker.evaluated) // opened.plan.context
+
+    def keep(self) -> tuple[Notice, ...]:
+        """Keep the evaluated state, so that the session resumes at once; for when a chat ends."""
+        return self._model.keep(self.settings)
+
+    @property
+    def used(self) -> int:
+        """Tokens of the context that the conversation takes; 0 while nobody knows."""
+        transcript, opened = self.transcript, self.opened
+        if self._measured is None or self._measured[0] is not transcript or self._measured[1] is not opened:
+            try:
+                history = self.history()
+            except EngineError:
+                return 0
+            self._measured = (transcript, opened, len(history.tokens) if history else 0)
+        return self._measured[2]
+
+    def close(self) -> None:
+        """Let go of the session; the engine is the house's."""
+        self._recorder.log.close()
 
     def interrupt(self) -> None:
         """Stop loading or answering, soon; may be called from a signal handler."""
-        self._stopped = True
-        self._house.engine.interrupt()
+        self._speaker.interrupt()
 
     def kill(self) -> None:
         """Stop at once, whatever happens inside; the next `say` loads the model again."""
-        self._opened = None
-        self._house.engine.close()
+        self._speaker.kill()
 
-    def _open(self, source: Source) -> Iterator[OpenEvent]:
-        if source.entry is not None:
-            self._settings = self._settings.with_model_defaults(source.entry.sampling)
-        self._form = prompt_format(source)
-        before = self._last.plan if self._last else None
-        for event in open_model(self._house, source, self._settings, force=self._force, before=before):
-            if isinstance(event, Opened):
-                self._opened = self._last = event
-                self._watch = Watch(source, event)
-            elif self._stopped:
+    def _speak(self, turn: Turn, after: int, overflow: Overflow | None) -> Generator[ChatEvent, None, None]:
+        self._speaker.begin()
+        try:
+            if not (yield from self._model.ready(self.settings)):
                 return
+            policy = overflow or self.settings.value("overflow")
+            if policy == "enlarge" and not (yield from self._enlarge(Request(turn, after, self.settings))):
+                return
+            request = Request(turn, after, self.settings)
+            prompt = yield from self._talking.fitted(request, policy)
+            if prompt is not None:
+                yield from self._counted(self._talking.answer(request, prompt))
+        except EngineDied:
+            self._speaker.lost()
+            raise
+
+    def _counted(self, events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
+        for event in events:
+            if isinstance(event, Finished):
+                self.last = event
+                self.totals.append(event)
             yield event
 
-    def _answer(self, opened: Opened, form: Format, text: str) -> Iterator[AnswerEvent]:
-        prompt, left_out = self._prompt(opened, form, text)
-        yield from (Notice(notice) for notice in prompt.notices)
-        if left_out:
-            turns = "turn is" if left_out == 1 else f"{left_out} turns are"
-            yield Notice(f"The context is full: the oldest {turns} left out of the prompt.")
-        said: list[Token] = []
-        try:
-            events = answer(self._house.engine, form, prompt, self._settings, ())
-            for event in self._watch.over(events) if self._watch else events:
-                if isinstance(event, Token):
-                    said.append(event)
-                elif isinstance(event, Finished):
-                    self._keep(text, said, interrupted=event.reason == "interrupted")
-                    said = []
-                elif self._stopped:
-                    self._house.engine.interrupt()
-                yield event
-        except EngineDied:
-            said = []
-            raise
-        finally:
-            if said:
-                self._keep(text, said, interrupted=True)
+    def _enlarge(self, request: Request) -> Generator[OpenEvent, None, bool]:
+        """Load the model again with more context when the prompt needs it; False when that was interrupted."""
+        tokens = self._talking.lacking(request)
+        if not tokens or self.opened is None:
+            return True
+        larger = enlarged(self.opened, self.settings, tokens)
+        if larger is None:
+            return True
+        yield Notice(f"The context grows to {larger.context} tokens: {larger.effect}.")
+        change = ValueSet("ctx", str(larger.context))
+        yield from self._model.open(self.dialogue.model, self.settings.with_chat({change.key: change.text}))
+        if self.opened is None:
+            return False
+        yield from self._recorder.record(change)
+        return True
 
-    def _keep(self, text: str, said: list[Token], *, interrupted: bool) -> None:
-        reply = "".join(token.text for token in said)
-        if all(token.id >= 0 for token in said):
-            self._spoken[reply] = tuple(token.id for token in said)
-        self.transcript = self.transcript.with_turn(Turn(text, reply, interrupted))
-
-    def _prompt(self, opened: Opened, form: Format, text: str) -> tuple[Prompt, int]:
-        """The prompt for `text`, and how many of the oldest answered turns it leaves out."""
-        whole = self._build(form, text, 0)
-        context = opened.loaded.context
-        room = context - min(_ANSWER_TOKENS, context // _ANSWER_SHARE)
-        if len(whole.tokens) <= room or not self.transcript.answered:
-            check_room(len(whole.tokens), context, opened.model.context_length)
-            return whole, 0
-        turns = self._turn_tokens(whole)
-        fixed = len(whole.tokens) - sum(turns)
-        left_out = fit(turns, fixed, room if fixed <= room else context - 1)
-        return self._build(form, text, left_out), left_out
-
-    def _build(self, form: Format, text: str, left_out: int) -> Prompt:
-        answered = self.transcript.answered[left_out:]
-        messages = Transcript(self.transcript.system, answered).messages(text)
-        return build(self._house.engine, form, messages, self._spoken)
-
-    def _turn_tokens(self, prompt: Prompt) -> list[int]:
-        """Tokens of each answered turn's own texts, the oldest first; nothing known about a prompt in one piece."""
-        sizes = [len(segment.tokens) for segment in prompt.segments if segment.role in {"user", "assistant"}]
-        turns = len(self.transcript.answered)
-        if len(sizes) != 2 * turns + 1:
-            return [len(prompt.tokens) // (turns + 1)] * turns
-        return [sizes[2 * index] + sizes[2 * index + 1] for index in range(turns)]
+    def _last_turn(self) -> Turn:
+        if not self.transcript.turns:
+            raise UsageError("Nothing was said yet.", "Say something first.")
+        return self.transcript.turns[-1]

@@ -53,6 +53,45 @@ class Opened:
     machine: Machine
 
 
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A piece of what the model writes on its reasoning channel: not part of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enlarged:
+    """A larger context, and what it costs.
+
+    Attributes:
+        context: Tokens.
+        effect: What changes, in words: bytes of KV cache, layers, speed.
+    """
+
+    context: int
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """The context is full, and the person is to choose; nothing was evaluated or changed.
+
+    Attributes:
+        tokens: Of the prompt as it would be.
+        context: Tokens of context, of which an answer needs some.
+        turns: So many of the oldest turns would be left out.
+        freed: Their tokens.
+        enlarged: A context that would hold it; None when the model or the machine has none.
+    """
+
+    tokens: int
+    context: int
+    turns: int
+    freed: int
+    enlarged: Enlarged | None
+
+
 OpenEvent = Notice | Making | Loading | Opened
-AnswerEvent = Notice | Prefilling | Token | Finished
-ChatEvent = OpenEvent | AnswerEvent
+AnswerEvent = Notice | Prefilling | Thinking | Token | Finished
+ChatEvent = OpenEvent | AnswerEvent | Full

@@ -9,7 +9,7 @@ from typing import Final
 from mixchat.app.events import AnswerEvent, Notice, Opened
 from mixchat.app.source import Source
 from mixchat.engine import platform
-from mixchat.engine.events import Finished, GenerateEvent
+from mixchat.engine.events import Finished
 from mixchat.models.registry import KnownFile
 from mixchat.plan.memory import CONTEXT_STEP
 from mixchat.plan.units import format_bytes
@@ -39,7 +39,7 @@ class Watch:
         self._told = False
         self._cold = not opened.request.read_ahead and opened.loaded.resident < opened.loaded.mapped
 
-    def over(self, events: Iterator[GenerateEvent]) -> Iterator[AnswerEvent]:
+    def over(self, events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
         """Pass an answer's events through; what there is to say comes behind the last one."""
         for event in events:
             yield event

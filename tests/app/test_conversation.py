@@ -34,16 +34,12 @@ def finished(events: Sequence[object]) -> Finished:
 
 
 def turns(talk: Conversation) -> tuple[Turn, ...]:
-    return talk.transcript.turns
+    """What was said, whatever its tokens."""
+    return tuple(replace(turn, tokens=(), vocabulary="") for turn in talk.transcript.turns)
 
 
 def answers(talk: Conversation) -> list[str]:
     return [turn.assistant for turn in talk.transcript.turns]
-
-
-def said(engine: FakeEngine) -> str:
-    """The last prompt as text, answers included."""
-    return "".join(piece.name if hasattr(piece, "name") else piece.text for piece in engine.tokenized[-1])
 
 
 def test_open_then_say(start: Start) -> None:
@@ -55,7 +51,7 @@ def test_open_then_say(start: Start) -> None:
     assert talk.transcript.system == "Be brief."
     assert turns(talk) == (Turn("Hello", "Hi"), Turn("How are you?", "Fine"))
     assert len(engine.loads) == 1
-    assert said(engine).startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello<|im_end|>")
+    assert engine.prompt().startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello<|im_end|>")
 
 
 def test_the_first_message_loads_the_model(start: Start) -> None:
@@ -124,7 +120,7 @@ def test_an_interrupted_answer_is_kept_and_marked(start: Start) -> None:
     assert finished(seen).reason == "interrupted"
     assert turns(talk) == (Turn("Hey", "He", interrupted=True),)
     list(talk.say("Go on"))
-    assert "assistant\nHe<|im_end|>" in said(engine)
+    assert "assistant\nHe<|im_end|>" in engine.prompt()
 
 
 def test_a_listener_that_leaves_keeps_what_was_said(start: Start) -> None:
@@ -134,7 +130,7 @@ def test_a_listener_that_leaves_keeps_what_was_said(start: Start) -> None:
     for event in events:
         if isinstance(event, Token):
             break
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert turns(talk) == (Turn("Hey", "H", interrupted=True),)
 
 
@@ -152,7 +148,7 @@ def test_an_interrupt_before_the_answer_keeps_the_person_s_words(step: str, star
     engine.on_step = lambda _name: None
     list(talk.say("Again"))
     assert turns(talk)[-1] == Turn("Again", "Hello" if loading else "Hi")
-    assert "Hey" not in said(engine)
+    assert "Hey" not in engine.prompt()
 
 
 def test_an_interrupt_while_the_build_proves_itself_stops_opening(
@@ -200,18 +196,20 @@ def test_an_answer_cut_by_its_limit_is_whole(start: Start) -> None:
 
 def test_the_oldest_turns_are_left_out_when_the_context_is_full(start: Start) -> None:
     engine = FakeEngine(*("a" * 80 for _ in range(7)))
-    talk = start(engine, system="Be brief.")
+    talk = start(engine, system="Be brief.", overflow="drop")
     list(talk.open())
-    notices = []
+    room, told, sizes = 512 - 512 // 4, [], []
     for index in range(7):
         events = list(talk.say(f"question {index} " + "b" * 40))
-        notices.append([event.text for event in events if isinstance(event, Notice)])
-        assert finished(events).usage.prompt_tokens <= 512 - 512 // 4
-    left_out = [texts[0].split("oldest ")[1].split(" left")[0] if texts else "" for texts in notices]
-    assert left_out == ["", "", "", "turn is", "2 turns are", "3 turns are", "4 turns are"]
-    assert "Be brief." in said(engine)
-    assert "question 3" not in said(engine)
-    assert "question 4" in said(engine)
+        told.append([event.text for event in events if isinstance(event, Notice)])
+        sizes.append(finished(events).usage.prompt_tokens)
+        assert sizes[-1] <= (room * 3 // 4 if told[-1] else room)
+    assert [bool(texts) for texts in told] == [False, False, False, True, False, True, False]
+    assert told[3] == ["The oldest 2 turns are left out of the prompt from here on, 266 tokens."]
+    assert talk.transcript.left_out == 4
+    assert "Be brief." in engine.prompt()
+    assert "question 3" not in engine.prompt()
+    assert "question 4" in engine.prompt()
     assert len(talk.transcript.turns) == 7
 
 
@@ -232,18 +230,18 @@ def test_a_long_text_takes_the_room_that_an_answer_would_have_had(start: Start) 
     events = list(talk.say("x" * 450))
     assert not any(isinstance(event, Notice) for event in events)
     assert finished(events).reason == "stop"
-    assert "Hello" in said(engine)
+    assert "Hello" in engine.prompt()
 
 
 def test_a_text_that_fills_the_context_goes_without_the_turns_before(start: Start) -> None:
     engine = FakeEngine("Hi", "Fine")
-    talk = start(engine)
+    talk = start(engine, overflow="drop")
     list(talk.say("Hello"))
     events = list(talk.say("x" * 505))
     assert [event.text for event in events if isinstance(event, Notice)] == [
-        "The context is full: the oldest turn is left out of the prompt."
+        "The oldest turn is left out of the prompt from here on, 9 tokens."
     ]
-    assert "Hello" not in said(engine)
+    assert "Hello" not in engine.prompt()
 
 
 def test_a_prompt_in_one_piece_leaves_out_turns_too(start: Start) -> None:
@@ -255,10 +253,10 @@ def test_a_prompt_in_one_piece_leaves_out_turns_too(start: Start) -> None:
             return super()._ids(Text(piece.name) if isinstance(piece, Control) else piece)
 
     engine = CharByChar(*("a" * 80 for _ in range(4)), template=in_capitals)
-    talk = start(engine)
+    talk = start(engine, overflow="drop")
     notices = [sum(isinstance(event, Notice) for event in talk.say("hello")) for _ in range(4)]
     assert notices == [0, 0, 0, 1]
-    assert len(engine.generations[-1].tokens) <= 512 - 512 // 4
+    assert len(engine.generations[-1].tokens) <= (512 - 512 // 4) * 3 // 4
 
 
 def test_the_making_of_the_demo_can_be_interrupted(

@@ -13,6 +13,9 @@ from mixchat.engine.events import (
     Loading,
     LoadRequest,
     Prefilling,
+    StateKept,
+    StateKey,
+    StateRestored,
     Timings,
     Token,
     Usage,
@@ -43,6 +46,7 @@ class FakeEngine:
         loads: The requests it got; `generations`, `tokenized` and `rendered` likewise.
         servers: The RPC servers of each question for devices; each answers with a device like REMOTE.
         closed: How often it was closed.
+        kept: Evaluated states by path; another engine may be given them.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class FakeEngine:
         self.rendered: list[tuple[Message, ...]] = []
         self.servers: list[tuple[str, ...]] = []
         self.closed = 0
+        self.kept: dict[str, tuple[StateKey, tuple[int, ...]]] = {}
         self._replies = iter(replies)
         self._template = template
         self._devices = devices
@@ -82,10 +87,10 @@ class FakeEngine:
         yield Loaded(0 if request.vocab_only else round_context(request.context), (), 12.0)
 
     def tokenize(self, pieces: Sequence[Piece], *, prompt: bool) -> tuple[tuple[int, ...], ...]:
-        assert prompt
         self._step("tokenize")
         self._need_model()
-        self.tokenized.append(tuple(pieces))
+        if prompt:
+            self.tokenized.append(tuple(pieces))
         return tuple(self._ids(piece) for piece in pieces)
 
     def render(self, template: str, messages: Sequence[Message], bos: str, eos: str) -> str:  # noqa: ARG002
@@ -98,21 +103,48 @@ class FakeEngine:
         assert not self._need_model().vocab_only
         self._running, self._stopped = True, False
         total, limit = len(request.tokens), len(request.tokens) - 1
+        room = round_context(self._need_model().context) - total
+        assert room > 0
+        most = min(request.max_tokens or room + 1, room + 1)
         cached = next((i for i, (a, b) in enumerate(zip(self._held, request.tokens, strict=False)) if a != b), limit)
         cached = min(cached, len(self._held), limit)
         self._step("prefill")
         yield Prefilling(cached, total, cached)
         said: list[int] = []
-        for character in next(self._replies)[: request.max_tokens]:
-            self._step("decode")
-            if self._stopped:
-                break
-            said.append(SAMPLED + ord(character))
-            yield Token(character, said[-1])
-        self._held = (*request.tokens, *said)
-        self._running = False
-        reason = "interrupted" if self._stopped else "length" if len(said) == request.max_tokens else "stop"
+        reason = "interrupted"
+        try:
+            for character in next(self._replies)[:most]:
+                self._step("decode")
+                if self._stopped:
+                    break
+                said.append(SAMPLED + ord(character))
+                yield Token(character, said[-1])
+            reason = "interrupted" if self._stopped else "length" if len(said) == most else "stop"
+        finally:
+            self._running = False
+            done = total if said or reason == "stop" else cached
+            self._held = (*request.tokens[:done], *(said if reason == "stop" else said[:-1]))
         yield Finished(reason, Usage(total, cached, len(said)), Timings(ttft_ms=1.0))  # type: ignore[arg-type]
+
+    def keep_state(self, path: str, key: StateKey) -> StateKept:
+        self._step("keep")
+        self._need_model()
+        self.kept[path] = (key, self._held)
+        return StateKept(len(self._held), 8 * len(self._held))
+
+    def restore_state(self, path: str, key: StateKey) -> StateRestored:
+        self._step("restore")
+        self._need_model()
+        known, held = self.kept.get(path, (None, ()))
+        self._held = ()
+        if known != key:
+            return StateRestored(0, "It was kept for another model." if known else "There is no kept state.")
+        self._held = held
+        return StateRestored(len(held))
+
+    def prompt(self, index: int = -1) -> str:
+        """The text of a prompt that it was asked to continue, answers included."""
+        return "".join(map(self._text, self.generations[index].tokens))
 
     def alive(self) -> bool:
         return self._model is not None
@@ -134,6 +166,9 @@ class FakeEngine:
         if piece.name not in self._markup:
             self._markup.append(piece.name)
         return (MARKUP + self._markup.index(piece.name),)
+
+    def _text(self, token: int) -> str:
+        return self._markup[token - MARKUP] if token >= MARKUP else chr(token % SAMPLED)
 
     def _need_model(self) -> LoadRequest:
         if self._model is None:
