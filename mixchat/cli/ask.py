@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mixchat.app.events import ChatEvent
     from mixchat.app.house import House
     from mixchat.chat.messages import Message
+    from mixchat.store.personas import Persona
     from mixchat.store.settings import Settings
 
 
@@ -34,6 +35,9 @@ class AskOptions:
         None
     )
     format: Annotated[str, typer.Option(metavar="text|json", help="What stdout gets.")] = "text"
+    show_thinking: Annotated[
+        bool, typer.Option("--show-thinking", help="What a reasoning model thinks before it answers, on stderr.")
+    ] = False
     stats: Annotated[bool, typer.Option("--stats", help="Times and token counts, one line on stderr.")] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the exact prompt; load no weights.")] = False
 
@@ -52,13 +56,13 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Answer one prompt on stdout. Text piped into stdin is put behind PROMPT."""
         from mixchat.app.asking import Question, rehearse
-        from mixchat.cli.request import model_of, settings_of, with_system
+        from mixchat.cli.request import model_of, persona_of, settings_of, with_system
         from mixchat.cli.wiring import open_house
 
         if asked.format not in {"text", "json"}:
             raise UsageError(f"--format is {asked.format!r}, not text or json.", "mixchat ask --help")
         settings = settings_of(placement, options)
-        messages = with_system(settings, _messages(prompt, asked, quiet=output.quiet))
+        messages = with_system(settings, _messages(prompt, asked, persona_of(options), quiet=output.quiet))
         question = Question(model_of(settings, None, options.model), messages, tuple(asked.stop or ()), placement.force)
         with open_house(debug=output.debug) as house:
             if asked.dry_run:
@@ -66,7 +70,9 @@ def register(app: typer.Typer) -> None:
             return _answer(house, settings, question, asked, quiet=output.quiet)
 
 
-def _messages(prompt: str | None, asked: AskOptions, *, quiet: bool) -> "tuple[Message, ...]":
+def _messages(
+    prompt: str | None, asked: AskOptions, persona: "Persona | None", *, quiet: bool
+) -> "tuple[Message, ...]":
     from mixchat.chat.inputs import join_prompt, parse_messages
     from mixchat.chat.messages import Message
     from mixchat.cli.streams import file_text, piped_text
@@ -77,11 +83,12 @@ def _messages(prompt: str | None, asked: AskOptions, *, quiet: bool) -> "tuple[M
             write_line(sys.stderr, "mixchat: waiting for text on stdin; --no-stdin ignores it.")
 
     if asked.messages is None:
-        return (Message("user", join_prompt(prompt, None if asked.no_stdin else piped_text(waiting))),)
+        text = join_prompt(prompt, None if asked.no_stdin else piped_text(waiting))
+        return (Message("user", persona.fill(text) if persona else text),)
     if prompt is not None:
         raise UsageError("PROMPT and --messages are both given.", "Put the prompt into the messages.")
-    text = piped_text(waiting) if str(asked.messages) == "-" else file_text(asked.messages)
-    return parse_messages(text or "")
+    listed = piped_text(waiting) if str(asked.messages) == "-" else file_text(asked.messages)
+    return parse_messages(listed or "")
 
 
 def _answer(house: "House", settings: "Settings", question: "Question", asked: AskOptions, *, quiet: bool) -> int:
@@ -117,19 +124,27 @@ def _answer(house: "House", settings: "Settings", question: "Question", asked: A
 
 
 def _write_text(events: "Iterator[ChatEvent]", asked: AskOptions, *, quiet: bool) -> None:
-    from mixchat.app.events import Opened
+    from mixchat.app.events import Opened, Thinking
     from mixchat.engine.events import Finished, Token
     from mixchat.ui.answer import AnswerWriter
     from mixchat.ui.console import write_line
+    from mixchat.ui.output import write_text
     from mixchat.ui.stats import cut_line, stats_line
 
     opened: Opened | None = None
+    thinking = False
     with AnswerWriter(sys.stdout) as writer:
         for event in events:
             match event:
                 case Opened():
                     opened = event
+                case Thinking(text) if asked.show_thinking:
+                    write_text(sys.stderr, text)
+                    thinking = True
                 case Token(text):
+                    if text and thinking:
+                        write_text(sys.stderr, "\n\n")
+                        thinking = False
                     writer.write(text)
                 case Finished() if opened is not None:
                     writer.end()

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from mixchat import __version__
-from mixchat.cli import ask, bench, chat, keep, models, plan, pull, rpc_worker
+from mixchat.cli import ask, bench, chat, keep, models, personas, plan, pull, rpc_worker, sessions
 from mixchat.cli.signals import Signalled, as_signals, die_by, ends_by_signal
 from mixchat.cli.streams import prepare_streams
 from mixchat.errors import MixchatError, OutputError, UsageError
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (chat, ask, plan, bench, pull, models, keep, rpc_worker):
+for module in (chat, ask, plan, bench, pull, models, keep, sessions, personas, rpc_worker):
     module.register(app)
 
 
@@ -80,7 +80,8 @@ def run(arguments: Sequence[str]) -> int:
         _show(OutputError("The output could not be written: the disk is full.", "Free space."), arguments)
         return OutputError.exit_code
     except typer.TyperException as error:
-        names = [name for name in arguments[:1] if name in {command.name for command in app.registered_commands}]
+        known = {each.name for each in app.registered_commands} | {each.name for each in app.registered_groups}
+        names = [name for name in arguments[:1] if name in known]
         _show(UsageError(_sentence(error), " ".join(["mixchat", *names, "--help"])), arguments)
         return _USAGE
     return code if isinstance(code, int) else 0

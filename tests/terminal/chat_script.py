@@ -5,13 +5,17 @@ import signal
 import sys
 from types import FrameType
 
+from mixchat.app.shelf import Shelf
 from mixchat.engine.events import Loading, Prefilling
 from mixchat.errors import MixchatError
+from mixchat.ui.chat.prompting import words_for
+from mixchat.ui.chat.repl import Chat, run_chat
+from mixchat.ui.chat.screen import Screen
 from mixchat.ui.console import Terminal
 from mixchat.ui.errors import show_error
-from mixchat.ui.repl import run_chat
+from mixchat.ui.line_input import InputOptions, line_source
 from tests.fakes.plans import opened
-from tests.fakes.talk import CRASHED, Script, ScriptedTalk, words
+from tests.fakes.talk import CRASHED, EMPTY_HOUSE, NOWHERE, Script, ScriptedTalk, words
 
 LONG = words(" ".join(f"w{number}" for number in range(400)))
 SCRIPTS: dict[str, list[Script]] = {
@@ -31,10 +35,18 @@ def main() -> int:
     signal.signal(signal.SIGTERM, terminate)
     name, pause = os.environ["SCRIPT"], float(os.environ.get("PAUSE", "0.02"))
     loading = [Loading(part / 40) for part in range(41)] if os.environ.get("SLOW") else []
-    talk = ScriptedTalk(*SCRIPTS[name], opening=(*loading, opened()), pause=pause, deaf=bool(os.environ.get("DEAF")))
+    talk = ScriptedTalk(
+        *SCRIPTS[name],
+        opening=(*loading, opened()),
+        pause=pause,
+        deaf=bool(os.environ.get("DEAF")),
+        output=os.environ.get("OUTPUT", "raw"),
+    )
     terminal = Terminal(sys.stdin, sys.stdout, sys.stderr, os.environ)
     try:
-        return run_chat(talk, terminal, "demo")
+        shelf = Shelf(EMPTY_HOUSE, saving=False)
+        lines = line_source(terminal, InputOptions(words_for(talk, shelf)))
+        return run_chat(Chat(talk, Screen(terminal), lines, shelf, NOWHERE))
     except MixchatError as error:
         show_error(error, sys.stderr, os.environ)
         return error.exit_code
