@@ -11,8 +11,9 @@ from mixchat.app.events import Notice, Opened, OpenEvent
 from mixchat.app.house import House
 from mixchat.app.recording import Recorder
 from mixchat.app.speaker import Speaker
-from mixchat.app.talking import Talking
-from mixchat.chat.journal import ModelChosen
+from mixchat.app.talking import Request, Talking
+from mixchat.app.window import enlarged
+from mixchat.chat.journal import ModelChosen, ValueSet
 from mixchat.errors import EngineDied, EngineError, InUse, OutputError
 from mixchat.store.settings import Settings
 from mixchat.store.snapshots import mark_used, prune, remove_snapshot, snapshot_path
@@ -41,6 +42,7 @@ class ChatModel:
         self._recorder = recorder
         self._talking = talking
         self._restored = False
+        self._kept: tuple[int, ...] = ()
 
     def ready(self, settings: Settings) -> Generator[OpenEvent, None, bool]:
         """Make sure that the right model is loaded; False when that was interrupted."""
@@ -76,17 +78,32 @@ class ChatModel:
                 yield from self._restore()
             yield event
 
+    def enlarge(self, request: Request) -> Generator[OpenEvent, None, bool]:
+        """Load the model again with more context when a prompt needs it; False when that was interrupted."""
+        tokens, opened, settings = self._talking.lacking(request), self._speaker.opened, request.settings
+        larger = enlarged(opened, settings, tokens) if tokens and opened else None
+        if larger is None:
+            return True
+        yield Notice(f"The context grows to {larger.context} tokens: {larger.effect}.")
+        change = ValueSet("ctx", str(larger.context))
+        yield from self.open(self._recorder.dialogue.model, settings.with_chat({change.key: change.text}))
+        if self._speaker.opened is None:
+            return False
+        yield from self._recorder.record(change)
+        return True
+
     def keep(self, settings: Settings) -> tuple[Notice, ...]:
         """Keep the evaluated state with the session that it is of, within the budget for all of them."""
         speaker, session = self._speaker, self._recorder.log.id
         budget = settings.value("snapshots")
         mine = self._restored and bool(self._recorder.dialogue.transcript.answered)
         worth = mine and len(speaker.evaluated) >= LEAST_KEPT and self._recorder.kept and budget > 0
-        if not worth or speaker.opened is None or not speaker.alive:
+        if not worth or speaker.evaluated == self._kept or speaker.opened is None or not speaker.alive:
             return ()
         try:
             speaker.keep(snapshot_path(self._house.places, session, make_folder=True))
             prune(self._house.places, budget, session)
+            self._kept = speaker.evaluated
         except (OutputError, EngineError, InUse) as error:
             return (Notice(f"The evaluated chat is not kept: {error.message} Resuming evaluates it again."),)
         return ()
@@ -108,6 +125,6 @@ class ChatModel:
         if restored.tokens:
             mark_used(places, session)
         history = self._talking.history()
-        self._speaker.evaluated = history.tokens[: restored.tokens] if history else ()
+        self._kept = self._speaker.evaluated = history.tokens[: restored.tokens] if history else ()
         if history and not restored.tokens and len(history.tokens) >= LEAST_KEPT:
             yield Notice(f"Your next message evaluates {len(history.tokens)} tokens again: {restored.reason}")

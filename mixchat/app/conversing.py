@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 
 from mixchat.app.chat_model import ChatModel
 from mixchat.app.chat_settings import RELOADING, check_change, loaded_with
+from mixchat.app.context_use import ContextUse
 from mixchat.app.events import AnswerEvent, ChatEvent, Notice, Opened, OpenEvent
 from mixchat.app.house import House
 from mixchat.app.prompt import Prompt
@@ -16,7 +17,6 @@ from mixchat.app.recording import Log, Recorder
 from mixchat.app.speaker import Speaker
 from mixchat.app.taking_up import opening_records
 from mixchat.app.talking import Request, Talking
-from mixchat.app.window import enlarged
 from mixchat.chat.journal import (
     Answered,
     Dialogue,
@@ -30,7 +30,7 @@ from mixchat.chat.journal import (
 from mixchat.chat.messages import Turn
 from mixchat.chat.transcript import Transcript
 from mixchat.engine.events import Finished
-from mixchat.errors import EngineDied, EngineError, UsageError
+from mixchat.errors import EngineDied, UsageError
 from mixchat.store.sessions import Unsaved
 from mixchat.store.settings import Overflow, Settings
 
@@ -49,6 +49,7 @@ class Conversation:
         last: The end of the last answer.
         totals: The ends of all answers since the chat was opened.
         told: What there is to know about the log.
+        context: What it is used for.
     """
 
     def __init__(
@@ -56,7 +57,6 @@ class Conversation:
     ) -> None:
         self.last: Finished | None = None
         self.totals: list[Finished] = []
-        self._measured: tuple[Transcript, Opened | None, int] | None = None
         self._house = house
         self._base = settings
         self._speaker = Speaker(house, force=force)
@@ -122,6 +122,7 @@ class Conversation:
         self._recorder = recorder
         self._talking = Talking(self._speaker, recorder)
         self._model = ChatModel(self._house, self._speaker, recorder, self._talking)
+        self.context = ContextUse(self._speaker, recorder, self._talking)
         return recorder
 
     def open(self) -> Iterator[OpenEvent]:
@@ -162,7 +163,7 @@ class Conversation:
         last = self._last_turn()
         settings = self.settings
         fixed = settings.value("temperature") == 0 or settings.value("seed") is not None
-        if fixed and self.opened is not None and not self.to_evaluate():
+        if fixed and self.opened is not None and not self.context.to_evaluate():
             yield Notice("With temperature 0 or a seed the answer is the same again; /set changes them.")
         yield from self._speak(Turn(last.user, ""), len(self.transcript.turns) - 1, overflow)
 
@@ -249,46 +250,13 @@ class Conversation:
         self._speaker.begin()
         yield from self._model.open(reference, self.settings)
 
-    def to_evaluate(self) -> int:
-        """Tokens of the conversation so far that the next message makes the engine evaluate again."""
-        history = self.history()
-        tokens = history.tokens if history else ()
-        pairs = enumerate(zip(tokens, self._speaker.evaluated, strict=False))
-        same = next((i for i, (a, b) in pairs if a != b), min(len(tokens), len(self._speaker.evaluated)))
-        return len(tokens) - same
-
     def history(self) -> Prompt | None:
         """The conversation as the model sees it, its last answer included; None when nothing is there or loaded."""
         return self._talking.history()
 
-    def count(self, text: str) -> int | None:
-        """Tokens of a text; None while no model is loaded."""
-        return len(self._speaker.tokens(text)) if self.opened and self._speaker.alive else None
-
-    @property
-    def state_bytes(self) -> int:
-        """Bytes that `keep` writes, about."""
-        opened = self.opened
-        if opened is None:
-            return 0
-        cache = sum(share.footprint.kv for share in opened.plan.shares)
-        return cache * len(self._speaker.evaluated) // opened.plan.context
-
     def keep(self) -> tuple[Notice, ...]:
         """Keep the evaluated state, so that the session resumes at once; for when a chat ends."""
         return self._model.keep(self.settings)
-
-    @property
-    def used(self) -> int:
-        """Tokens of the context that the conversation takes; 0 while nobody knows."""
-        transcript, opened = self.transcript, self.opened
-        if self._measured is None or self._measured[0] is not transcript or self._measured[1] is not opened:
-            try:
-                history = self.history()
-            except EngineError:
-                return 0
-            self._measured = (transcript, opened, len(history.tokens) if history else 0)
-        return self._measured[2]
 
     def close(self) -> None:
         """Let go of the session; the engine is the house's."""
@@ -308,9 +276,9 @@ class Conversation:
             if not (yield from self._model.ready(self.settings)):
                 return
             policy = overflow or self.settings.value("overflow")
-            if policy == "enlarge" and not (yield from self._enlarge(Request(turn, after, self.settings))):
-                return
             request = Request(turn, after, self.settings)
+            if policy == "enlarge" and not (yield from self._model.enlarge(request)):
+                return
             prompt = yield from self._talking.fitted(request, policy)
             if prompt is not None:
                 yield from self._counted(self._talking.answer(request, prompt))
@@ -324,22 +292,6 @@ class Conversation:
                 self.last = event
                 self.totals.append(event)
             yield event
-
-    def _enlarge(self, request: Request) -> Generator[OpenEvent, None, bool]:
-        """Load the model again with more context when the prompt needs it; False when that was interrupted."""
-        tokens = self._talking.lacking(request)
-        if not tokens or self.opened is None:
-            return True
-        larger = enlarged(self.opened, self.settings, tokens)
-        if larger is None:
-            return True
-        yield Notice(f"The context grows to {larger.context} tokens: {larger.effect}.")
-        change = ValueSet("ctx", str(larger.context))
-        yield from self._model.open(self.dialogue.model, self.settings.with_chat({change.key: change.text}))
-        if self.opened is None:
-            return False
-        yield from self._recorder.record(change)
-        return True
 
     def _last_turn(self) -> Turn:
         if not self.transcript.turns:

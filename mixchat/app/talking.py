@@ -137,7 +137,7 @@ class Talking:
     def answer(self, request: Request, prompt: Prompt) -> Iterator[AnswerEvent]:
         """Answer and record the turn, before its Finished comes out."""
         yield from (Notice(notice) for notice in prompt.notices)
-        if not request.turn.assistant:
+        if self._is_new(request):
             yield from self._recorder.record(Asked(request.turn.user), sync=False)
         answer = _Answer()
         finished = False
@@ -156,6 +156,11 @@ class Talking:
         finally:
             if not finished and answer.begun:
                 self._keep(request, answer, interrupted=True)
+
+    def _is_new(self, request: Request) -> bool:
+        """Whether the person's words are nowhere in the transcript yet."""
+        there = self._recorder.dialogue.transcript.turns[request.after : request.after + 1]
+        return all(turn.user != request.turn.user for turn in there)
 
     def _keep(self, request: Request, answer: _Answer, *, interrupted: bool) -> tuple[Notice, ...]:
         turn = answer.turn(request.turn, self._speaker.identity, interrupted=interrupted)

@@ -129,7 +129,7 @@ def test_thinking_is_told_kept_apart_and_never_said_again(start: Start, thinker:
     assert "".join(event.text for event in events if isinstance(event, Thinking)) == "Hm, a hello."
     assert "".join(event.text for event in events if isinstance(event, Token)) == "Hi"
     assert talk.transcript.turns == (Turn("Hello", "Hi", thinking="Hm, a hello."),)
-    assert talk.to_evaluate() == len("Hi"), "what it thought stands where the answer will"
+    assert talk.context.to_evaluate() == len("Hi"), "what it thought stands where the answer will"
     following = said(talk, "How are you?")
     assert following.usage.cached_tokens == finished(events).usage.prompt_tokens
     assert "Hm" not in engine.prompt()
@@ -166,7 +166,7 @@ def test_thinking_of_nothing_is_no_part_of_the_answer_s_tokens(start: Start, thi
     events = list(talk.say("Hello"))
     assert not any(isinstance(event, Thinking) for event in events)
     assert talk.transcript.turns == (Turn("Hello", "Hi"),)
-    assert talk.to_evaluate() == len("Hi")
+    assert talk.context.to_evaluate() == len("Hi")
     said(talk, "How are you?")
     assert "think" not in engine.prompt()
 
@@ -192,7 +192,7 @@ def test_mixtral_s_answer_goes_on_without_losing_a_space(start: Start, mixtral: 
     assert talk.transcript.turns[0].tokens == sampled(" He there")
     end = said(talk, "And you?")
     assert engine.prompt() == "<s>[INST] Hey [/INST] He there</s>[INST] And you? [/INST]"
-    assert talk.to_evaluate() == 0
+    assert talk.context.to_evaluate() == 0
     assert end.usage.cached_tokens == len("s[INST] Hey [/INST] He there")
 
 

@@ -69,14 +69,14 @@ def test_a_kept_state_is_restored_with_the_session(start: Start, fresh: Fresh, p
     path = snapshot_path(places, session)
     assert path.parent.stat().st_mode & 0o777 == 0o700
     (key, tokens) = engine.kept[str(path)]
-    assert talk.state_bytes == len(tokens) * KV_BYTES
+    assert talk.context.state_bytes == len(tokens) * KV_BYTES
     assert len(tokens) == held(end.usage)
     second = FakeEngine("b")
     second.kept = engine.kept
     resumed = start(second, open_session(places, session))
     list(resumed.open())
-    assert resumed.to_evaluate() == 0
-    assert resumed.used == held(end.usage)
+    assert resumed.context.to_evaluate() == 0
+    assert resumed.context.used == held(end.usage)
     assert say(resumed, "two").usage.cached_tokens == held(end.usage)
     left(resumed)
     assert second.kept[str(path)][0] == key == StateKey(key.model)
@@ -93,7 +93,7 @@ def test_a_state_of_another_model_is_evaluated_again_and_told(
     resumed = start(second, open_session(places, left(talk)), model=other)
     told = notices(resumed.open())
     assert told == ["Your next message evaluates 155 tokens again: It was kept for another model."]
-    assert resumed.to_evaluate() == 155
+    assert resumed.context.to_evaluate() == 155
     assert say(resumed, "two").usage.cached_tokens == 0
     resumed.close()
 
@@ -258,7 +258,7 @@ def test_real_llama_cpp_goes_on_at_once(resume: Callable[[Log], Conversation], f
     talk = resume(open_session(places, session))
     list(talk.open())
     assert path.stat().st_mtime > before, "it was used"
-    assert talk.to_evaluate() <= 1, "the token that was sampled last"
+    assert talk.context.to_evaluate() <= 1, "the token that was sampled last"
     second = usage(talk.say("And then?"))
     assert second.cached_tokens == held(first) - 1
 

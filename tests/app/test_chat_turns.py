@@ -191,7 +191,7 @@ def test_undo_evaluates_nothing_again(start: Start) -> None:
     said(talk, "three", "four")
     assert talk.undo(2) == ()
     assert turns(talk) == (Turn("one", "a"), Turn("two", "b"))
-    assert talk.to_evaluate() == 0
+    assert talk.context.to_evaluate() == 0
     assert said(talk, "five").usage.cached_tokens == held(kept) + MARK
     assert answers(talk) == ["a", "b", "e"]
 
@@ -270,7 +270,7 @@ def test_fork_and_back(start: Start) -> None:
     said(talk, "three")
     assert talk.back() == ("here", ())
     assert answers(talk) == ["a", "b"]
-    assert talk.to_evaluate() == 0
+    assert talk.context.to_evaluate() == 0
     assert said(talk, "four").usage.cached_tokens == held(second) + MARK
     assert talk.back("fork 1") == ("fork 1", ())
     assert answers(talk) == ["a"]
@@ -302,12 +302,12 @@ def test_going_back_and_forth_between_two_branches(start: Start) -> None:
 def test_the_system_text_costs_what_is_said(start: Start) -> None:
     engine, log = FakeEngine(*"abc"), Memory()
     talk = start(engine, log, system="Be brief.")
-    assert talk.to_evaluate() == 0
+    assert talk.context.to_evaluate() == 0
     end = said(talk, "one", "two")
-    assert talk.to_evaluate() == 0
+    assert talk.context.to_evaluate() == 0
     talk.set_system("Be kind.")
     assert log.kept[-1] == SystemSet("Be kind.")
-    cost = talk.to_evaluate()
+    cost = talk.context.to_evaluate()
     same = 1 + len("Be ")
     assert cost == held(end.usage) - len("brief.") + len("kind.") - same
     assert said(talk, "three").usage.cached_tokens == same
@@ -315,7 +315,7 @@ def test_the_system_text_costs_what_is_said(start: Start) -> None:
     talk.set_system("Be brief.")
     talk.set_system("")
     said_before = len(engine.generations)
-    assert talk.to_evaluate() > 0
+    assert talk.context.to_evaluate() > 0
     assert len(engine.generations) == said_before
 
 
@@ -374,32 +374,32 @@ def test_a_wrong_setting_changes_nothing(key: str, text: str, hint: str, start: 
 def test_used_is_what_the_conversation_takes(start: Start, other: Path) -> None:
     engine = FakeEngine("Hi", "Fine")
     talk = start(engine)
-    assert talk.used == 0
+    assert talk.context.used == 0
     assert talk.history() is None
     end = said(talk, "Hello")
-    assert talk.used == held(end.usage)
+    assert talk.context.used == held(end.usage)
     asked = len(engine.tokenized)
-    assert talk.used == held(end.usage)
+    assert talk.context.used == held(end.usage)
     assert len(engine.tokenized) == asked, "it is counted once"
     said(talk, "How are you?")
     history = talk.history()
     assert history is not None
-    assert talk.used == len(history.tokens)
+    assert talk.context.used == len(history.tokens)
     assert "".join(each.text for each in history.segments).endswith("assistant\nFine")
     engine.close()
     assert talk.history() is None
-    assert talk.count("abc") is None
+    assert talk.context.count("abc") is None
     list(talk.use_model(str(other)))
-    assert talk.used == len(history.tokens)
-    assert talk.count("abc") == 3
+    assert talk.context.used == len(history.tokens)
+    assert talk.context.count("abc") == 3
 
 
 def test_used_of_a_chat_that_goes_on_is_known_when_its_model_is_loaded(start: Start) -> None:
     log = Memory(Answered(0, Turn("Hello", "Hi")))
     talk = start(FakeEngine(), log)
-    assert talk.used == 0
+    assert talk.context.used == 0
     list(talk.open())
-    assert talk.used == len("HelloHi") + 2
+    assert talk.context.used == len("HelloHi") + 2
     talk.close()
 
 
@@ -422,7 +422,7 @@ def test_text_that_came_without_a_token_is_tokenized_again(start: Start) -> None
     talk = start(HoldsBack("Hi", "Fine"))
     said(talk, "Hello")
     assert talk.transcript.turns == (Turn("Hello", "Hi!"),)
-    assert talk.to_evaluate() == len("Hi!")
+    assert talk.context.to_evaluate() == len("Hi!")
 
 
 def test_an_interrupt_while_the_prompt_is_evaluated_counts_what_is_done(start: Start) -> None:
@@ -432,7 +432,7 @@ def test_an_interrupt_while_the_prompt_is_evaluated_counts_what_is_done(start: S
     engine.on_step = lambda name: talk.interrupt() if name == "prefill" else None
     list(talk.say("How are you?"))
     engine.on_step = lambda _name: None
-    assert talk.to_evaluate() == 0
+    assert talk.context.to_evaluate() == 0
     assert said(talk, "How are you?").usage.cached_tokens == held(first.usage)
 
 
@@ -441,7 +441,7 @@ def test_real_llama_cpp_evaluates_nothing_twice(real: Conversation) -> None:
     talk = real
     first = finished(list(talk.say("Name three colours, please.")))
     assert (first.reason, first.usage.completion_tokens) == ("length", 12)
-    assert talk.used == held(first.usage)
+    assert talk.context.used == held(first.usage)
 
     went = usage(talk.go_on())
     assert went.prompt_tokens == held(first.usage)
@@ -464,14 +464,14 @@ def test_real_llama_cpp_evaluates_nothing_twice(real: Conversation) -> None:
     assert undone.cached_tokens >= held(went)
 
     talk.back("here")
-    assert talk.to_evaluate() == 0
+    assert talk.context.to_evaluate() == 0
     back = usage(talk.say("And three trees?"))
     assert back.cached_tokens >= held(went)
 
     turn = talk.transcript.turns[0]
     assert turn.tokens
     talk.set_system("Be brief.")
-    cost = talk.to_evaluate()
+    cost = talk.context.to_evaluate()
     changed = usage(talk.say("And three cars?"))
     assert changed.cached_tokens < 40 < cost
 

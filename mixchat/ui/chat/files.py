@@ -58,5 +58,5 @@ def _split(argument: str) -> list[str]:
 def _size(context: Context, attachment: Attachment) -> str:
     """Tokens, or characters as long as no model is loaded."""
     text = render_attachment(attachment)
-    tokens = context.talk.count(text)
+    tokens = context.talk.context.count(text)
     return f"{len(text):>9,} characters" if tokens is None else f"{tokens:>9,} tokens"

@@ -22,7 +22,7 @@ def status_of(talk: Conversation, persona: str = "") -> Callable[[int], str]:
         facts = StatusFacts(
             model=talk.dialogue.model,
             placement=placement_words(opened) if opened else "not loaded",
-            used=talk.used,
+            used=talk.context.used,
             context=opened.loaded.context if opened else 0,
             speed=last.timings.decode_tps if last else 0.0,
             raw=talk.settings.value("output") == "raw",

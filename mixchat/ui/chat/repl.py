@@ -143,8 +143,8 @@ class _Held:
             return
         try:
             with interrupts(talk.kill, talk.kill):
-                if talk.session and talk.state_bytes > _LARGE:
-                    size = format_bytes(talk.state_bytes)
+                if talk.session and talk.context.state_bytes > _LARGE:
+                    size = format_bytes(talk.context.state_bytes)
                     self._screen.tell(
                         f"Keeping what is evaluated ({size}), so that -c resumes at once; Ctrl-C skips it."
                     )

@@ -82,7 +82,7 @@ def system(context: Context, argument: str) -> Outcome:
             context.screen.reply(context.screen.cleaned(f"Summary of the turns left out:\n{transcript.summary}"))
         return None
     context.tell(context.talk.set_system("" if argument == "none" else argument))
-    cost, last = context.talk.to_evaluate(), context.talk.last
+    cost, last = context.talk.context.to_evaluate(), context.talk.last
     speed = last.timings.prefill_tps if last else 0.0
     time = f", about {cost / speed:.0f} s" if speed and cost > speed else ""
     more = f" Your next message evaluates {cost} tokens again{time}." if cost else ""
