@@ -10,6 +10,7 @@ from typing import Final
 
 from mixchat.app.comparing import Change, Kind, Measurement, compare
 from mixchat.app.events import Making, Measuring, Notice, Opened, OpenEvent
+from mixchat.app.forecasting import forecast_at
 from mixchat.app.house import House
 from mixchat.app.machine import Speeds, machine_of, rated, types_of
 from mixchat.app.measuring import DECODE, DEPTHS, Run
@@ -19,7 +20,6 @@ from mixchat.app.truth import Allocation, allocations
 from mixchat.engine import platform
 from mixchat.engine.build import build_identity
 from mixchat.errors import InUse, OutputError
-from mixchat.plan.forecast import Costs
 from mixchat.plan.units import format_bytes
 from mixchat.store.history import Record, append, earlier
 from mixchat.store.settings import Settings
@@ -139,9 +139,7 @@ def _measurements(run: Run, opened: Opened) -> Iterator[Measurement]:
 
 def _forecast(opened: Opened, kind: Kind, depth: int) -> float | None:
     """Tokens per second that the plan's arithmetic says for another depth than the plan's own."""
-    plan = opened.plan
-    used = tuple(device for device in opened.machine.devices if device.name in plan.devices)
-    forecast = Costs(opened.model, replace(opened.machine, devices=used), plan.kv_type, depth).forecast(plan)
+    forecast = forecast_at(opened.model, opened.machine, opened.plan, depth)
     if forecast is None:
         return None
     return forecast.decode_tps if kind == "decode" else forecast.prefill_tps

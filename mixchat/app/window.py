@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mixchat.app.events import Enlarged, Opened
+from mixchat.app.forecasting import forecast_at
 from mixchat.app.prompt import Prompt
 from mixchat.app.wishes import wishes_of
 from mixchat.chat.transcript import Transcript
@@ -82,19 +83,21 @@ def enlarged(opened: Opened, settings: Settings, tokens: int) -> Enlarged | None
         if plan.context < context <= opened.model.context_length:
             with suppress(DoesNotFit, UsageError):
                 larger = place(opened.model, opened.machine, wishes_of(settings.with_chat({"ctx": str(context)})))
-                return Enlarged(larger.context, _effect(plan, larger))
+                return Enlarged(larger.context, _effect(opened, larger))
     return None
 
 
-def _effect(plan: Plan, larger: Plan) -> str:
-    """What changes when a plan takes the other's place."""
+def _effect(opened: Opened, larger: Plan) -> str:
+    """What changes when another plan takes the present one's place; speeds at the depth that both can have."""
+    plan = opened.plan
     more = sum(share.footprint.kv for share in larger.shares) - sum(share.footprint.kv for share in plan.shares)
     parts = [f"{format_bytes(max(more, 0))} more KV cache"]
     if fewer := plan.expert_layers - larger.expert_layers:
         parts.append(f"{fewer} fewer layers' experts in VRAM")
-    if plan.forecast and larger.forecast:
-        before, then = (f"{forecast.decode_tps:.1f}" for forecast in (plan.forecast, larger.forecast))
-        parts += [f"decode {then} instead of {before} t/s"] if then != before else []
+    depth = plan.context // 2
+    before, then = (forecast_at(opened.model, opened.machine, each, depth) for each in (plan, larger))
+    if before and then and f"{before.decode_tps:.1f}" != f"{then.decode_tps:.1f}":
+        parts.append(f"decode {then.decode_tps:.1f} instead of {before.decode_tps:.1f} t/s")
     return ", ".join(parts)
 
 

@@ -88,7 +88,7 @@ def test_asking_ends_with_the_numbers_and_changes_nothing(start: Start) -> None:
     assert (full.tokens, full.context, full.turns, full.freed) == (3 * TURN + LAST, 512, 1, TURN)
     assert full.enlarged is not None
     assert full.enlarged.context == 2048, "twice the context would hold the prompt and no long answer"
-    assert full.enlarged.effect.startswith(f"{format_bytes((2048 - 512) * KV_BYTES)} more KV cache, decode ")
+    assert full.enlarged.effect == f"{format_bytes((2048 - 512) * KV_BYTES)} more KV cache", "nothing else moves"
     assert talk.dialogue is before
     assert log.kept == records
     assert len(engine.generations) == 3
