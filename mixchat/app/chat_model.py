@@ -127,4 +127,4 @@ class ChatModel:
         history = self._talking.history()
         self._kept = self._speaker.evaluated = history.tokens[: restored.tokens] if history else ()
         if history and not restored.tokens and len(history.tokens) >= LEAST_KEPT:
-            yield Notice(f"Your next message evaluates {len(history.tokens)} tokens again: {restored.reason}")
+            yield Notice(f"The {len(history.tokens)} tokens of this chat are evaluated again: {restored.reason}")

@@ -6,7 +6,10 @@ do and how a change is kept.
 
 from typing import Final
 
+from mixchat.app.events import Opened
+from mixchat.app.wishes import wishes_of
 from mixchat.errors import UsageError
+from mixchat.plan.place import place
 from mixchat.store.options import Value, nearest
 from mixchat.store.settings import Settings
 
@@ -41,6 +44,16 @@ def check_change(settings: Settings, key: str, text: str) -> None:
 def loaded_with(settings: Settings) -> tuple[Value, ...]:
     """What decides how a model is loaded."""
     return tuple(settings.chosen[key].value for key in RELOADING)
+
+
+def check_room_for(opened: Opened, settings: Settings) -> None:
+    """Refuse settings with which the loaded model would not fit the machine that it was placed on.
+
+    Raises:
+        DoesNotFit: It would not.
+        UsageError: Two settings contradict each other.
+    """
+    place(opened.model, opened.machine, wishes_of(settings))
 
 
 def outdated(settings: Settings, key: str, text: str) -> str:

@@ -1,31 +1,27 @@
 """A conversation: what `mixchat chat` does.
 
-Knows what a person can do with a dialogue, and that all of it is recorded; refuses to know keys and screens. Undoing,
-editing and going back change the list of turns only: the next prompt begins as one that is evaluated already, and the
-engine keeps that beginning.
+Knows what a person can do with a dialogue, and that all of it is recorded; refuses to know keys and screens.
 """
 
 from collections.abc import Generator, Iterator
 
 from mixchat.app.chat_model import ChatModel
-from mixchat.app.chat_settings import RELOADING, check_change, loaded_with
+from mixchat.app.chat_settings import RELOADING, check_change, check_room_for, loaded_with
 from mixchat.app.context_use import ContextUse
 from mixchat.app.events import AnswerEvent, ChatEvent, Notice, Opened, OpenEvent
 from mixchat.app.house import House
 from mixchat.app.prompt import Prompt
 from mixchat.app.recording import Log, Recorder
+from mixchat.app.rewinding import Rewinding
 from mixchat.app.speaker import Speaker
 from mixchat.app.taking_up import opening_records
 from mixchat.app.talking import Request, Talking
+from mixchat.chat.checkpoints import Kind
 from mixchat.chat.journal import (
-    Answered,
     Dialogue,
-    Forked,
     Named,
-    Rewound,
     SystemSet,
     ValueSet,
-    WentBack,
 )
 from mixchat.chat.messages import Turn
 from mixchat.chat.transcript import Transcript
@@ -49,7 +45,8 @@ class Conversation:
         last: The end of the last answer.
         totals: The ends of all answers since the chat was opened.
         told: What there is to know about the log.
-        context: What it is used for.
+        context: What the model's context is used for.
+        past: Changes what was said.
     """
 
     def __init__(
@@ -123,6 +120,7 @@ class Conversation:
         self._talking = Talking(self._speaker, recorder)
         self._model = ChatModel(self._house, self._speaker, recorder, self._talking)
         self.context = ContextUse(self._speaker, recorder, self._talking)
+        self.past = Rewinding(recorder)
         return recorder
 
     def open(self) -> Iterator[OpenEvent]:
@@ -151,7 +149,9 @@ class Conversation:
             EngineDied: The transcript is as before; saying it again loads the model again.
             PromptTooLong: The text exceeds the context by itself, or the choice was to stop.
         """
-        yield from self._speak(Turn(text, ""), len(self.transcript.turns) if after is None else after, overflow)
+        turns = len(self.transcript.turns)
+        after = turns if after is None else after
+        yield from self._speak(Turn(text, ""), after, overflow, "edited" if after < turns else None)
 
     def regenerate(self, *, overflow: Overflow | None = None) -> Generator[ChatEvent, None, None]:
         """Answer the last message again; the prompt is evaluated already.
@@ -165,7 +165,8 @@ class Conversation:
         fixed = settings.value("temperature") == 0 or settings.value("seed") is not None
         if fixed and self.opened is not None and not self.context.to_evaluate():
             yield Notice("With temperature 0 or a seed the answer is the same again; /set changes them.")
-        yield from self._speak(Turn(last.user, ""), len(self.transcript.turns) - 1, overflow)
+        given_up: Kind | None = "regenerated" if last.assistant.strip() else None
+        yield from self._speak(Turn(last.user, ""), len(self.transcript.turns) - 1, overflow, given_up)
 
     def go_on(self, *, overflow: Overflow | None = None) -> Generator[ChatEvent, None, None]:
         """Continue the last answer where it ends.
@@ -182,47 +183,6 @@ class Conversation:
         if done is not None and done is not before and not done.usage.completion_tokens and done.reason == "stop":
             yield Notice("The model has nothing to add.")
 
-    def undo(self, turns: int = 1) -> tuple[Notice, ...]:
-        """Take back the last turns.
-
-        Raises:
-            UsageError: There are not so many.
-        """
-        count = len(self.transcript.turns)
-        if not 1 <= turns <= count:
-            what = "There is no turn to undo" if not count else f"There are {count} turns, so {turns} cannot be undone"
-            raise UsageError(f"{what}.", "/tokens lists them.")
-        return self._recorder.record(Rewound(count - turns))
-
-    def rewrite(self, index: int, answer: str) -> tuple[Notice, ...]:
-        """Put another answer in the place of turn `index`'s (0 is the first); later turns are given up.
-
-        Raises:
-            UsageError: The answer is empty.
-        """
-        if not answer.strip():
-            raise UsageError("An answer cannot be empty.", "/undo takes back the turn.")
-        return self._recorder.record(Answered(index, Turn(self.transcript.turns[index].user, answer)))
-
-    def fork(self, name: str = "") -> tuple[str, tuple[Notice, ...]]:
-        """Set a checkpoint; its name, and what there is to know."""
-        name = name or f"fork {len(self.dialogue.checkpoints) + 1}"
-        return name, self._recorder.record(Forked(name))
-
-    def back(self, name: str = "") -> tuple[str, tuple[Notice, ...]]:
-        """Go back to a checkpoint, the last one without a name; its name, and what there is to know.
-
-        Raises:
-            UsageError: There is none, or none of that name.
-        """
-        known = [checkpoint.name for checkpoint in self.dialogue.checkpoints]
-        if not known:
-            raise UsageError("There is no checkpoint.", "/fork sets one.")
-        if name and name not in known:
-            raise UsageError(f"There is no checkpoint {name!r}.", f"There are: {', '.join(known)}.")
-        name = name or known[-1]
-        return name, self._recorder.record(WentBack(name))
-
     def set_system(self, text: str) -> tuple[Notice, ...]:
         """Change the system text."""
         return self._recorder.record(SystemSet(text))
@@ -232,8 +192,11 @@ class Conversation:
 
         Raises:
             UsageError: It is no setting of a chat, or the value is wrong.
+            DoesNotFit: The model would not fit this machine with it.
         """
         check_change(self._base, key, text)
+        if key in RELOADING and text and self.opened is not None:
+            check_room_for(self.opened, self.settings.with_chat({key: text}))
         self._model.reload |= key in RELOADING
         return self._recorder.record(ValueSet(key, text))
 
@@ -270,7 +233,9 @@ class Conversation:
         """Stop at once, whatever happens inside; the next `say` loads the model again."""
         self._speaker.kill()
 
-    def _speak(self, turn: Turn, after: int, overflow: Overflow | None) -> Generator[ChatEvent, None, None]:
+    def _speak(
+        self, turn: Turn, after: int, overflow: Overflow | None, given_up: Kind | None = None
+    ) -> Generator[ChatEvent, None, None]:
         self._speaker.begin()
         try:
             if not (yield from self._model.ready(self.settings)):
@@ -281,6 +246,8 @@ class Conversation:
                 return
             prompt = yield from self._talking.fitted(request, policy)
             if prompt is not None:
+                if given_up is not None:
+                    self.past.mark(given_up)
                 yield from self._counted(self._talking.answer(request, prompt))
         except EngineDied:
             self._speaker.lost()

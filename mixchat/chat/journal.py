@@ -157,9 +157,6 @@ def _changed(transcript: Transcript, record: Answered | Rewound | Windowed | Sys
 
 
 def _back(dialogue: Dialogue, name: str) -> Dialogue:
-    """The checkpoint stays, so that one can go back to it again; later ones are given up."""
-    for index, checkpoint in reversed(list(enumerate(dialogue.checkpoints))):
-        if checkpoint.name == name:
-            kept = dialogue.checkpoints[: index + 1]
-            return replace(dialogue, transcript=checkpoint.transcript, checkpoints=kept, draft="")
-    return dialogue
+    """All checkpoints stay, so that one can go to and fro between them."""
+    found = [checkpoint.transcript for checkpoint in dialogue.checkpoints if checkpoint.name == name]
+    return replace(dialogue, transcript=found[-1], draft="") if found else dialogue

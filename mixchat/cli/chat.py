@@ -61,6 +61,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _hold(talk: "Conversation", shelf: "Shelf", persona: "Persona | None", *, quiet: bool) -> int:
+    from mixchat.ui.chat.context import Desk
     from mixchat.ui.chat.prompting import status_of, words_for
     from mixchat.ui.chat.repl import Chat, run_chat
     from mixchat.ui.chat.screen import Screen
@@ -69,10 +70,12 @@ def _hold(talk: "Conversation", shelf: "Shelf", persona: "Persona | None", *, qu
 
     terminal = Terminal(sys.stdin, sys.stdout, sys.stderr, os.environ, quiet)
     history = shelf.house.places.state / "history" / "chat" if shelf.saving else None
-    status = status_of(talk, persona.name if persona else "")
+    desk = Desk()
+    status = status_of(talk, persona.name if persona else "", desk)
     options = InputOptions(words_for(talk, shelf), status, history, talk.settings.value("keys"))
     lines = line_source(terminal, options)
-    return run_chat(Chat(talk, Screen(terminal), lines, shelf, Path.cwd(), persona.fill if persona else None))
+    fill = persona.fill if persona else None
+    return run_chat(Chat(talk, Screen(terminal), lines, shelf, Path.cwd(), fill, desk))
 
 
 def _log(shelf: "Shelf", only: ChatOptions) -> "Log":

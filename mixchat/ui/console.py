@@ -4,6 +4,7 @@ Knows what may be written to which stream; refuses to know what is said. Rich is
 """
 
 import os
+import textwrap
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -93,6 +94,19 @@ def paint(text: str, style: Style, stream: TextIO, environ: Mapping[str, str]) -
     """The text in a style that reads on light and dark terminals, or plain where there is no colour."""
     code = _CODES.get(style)
     return f"\x1b[{code}m{text}\x1b[0m" if code and has_colour(stream, environ) else text
+
+
+def wrapped(text: str, stream: TextIO, environ: Mapping[str, str], indent: str = "") -> str:
+    """Break lines between words where a terminal would break them inside one; a pipe gets them whole."""
+    width = width_of(stream, environ)
+    if not is_terminal(stream) or all(len(line) < width for line in text.split("\n")):
+        return text
+    room = max(width - 1, len(indent) + 1)
+    lines = (
+        textwrap.wrap(line, room, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
+        for line in text.split("\n")
+    )
+    return "\n".join(part for parts in lines for part in parts)
 
 
 def write_line(stream: TextIO, text: str) -> None:

@@ -5,11 +5,13 @@ Knows its two lines and its JSON; refuses to know what to do about it and the ex
 
 import json
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Final, TextIO
 
 from mixchat.errors import MixchatError
-from mixchat.ui.console import paint, write_line
+from mixchat.ui.console import paint, wrapped, write_line
 from mixchat.ui.sanitize import single_line
+
+_NAME: Final = "mixchat:"
 
 
 def show_error(error: MixchatError, stream: TextIO, environ: Mapping[str, str], as_json: bool = False) -> None:
@@ -19,6 +21,7 @@ def show_error(error: MixchatError, stream: TextIO, environ: Mapping[str, str], 
         content = {"error": {"code": error.exit_code, "message": message, "hint": hint}}
         write_line(stream, json.dumps(content))
         return
-    write_line(stream, f"{paint('mixchat:', 'error', stream, environ)} {message}")
+    text = wrapped(f"{_NAME} {message}", stream, environ).removeprefix(_NAME)
+    write_line(stream, paint(_NAME, "error", stream, environ) + text)
     if hint:
-        write_line(stream, f"  -> {hint}")
+        write_line(stream, wrapped(f"  -> {hint}", stream, environ, "     "))

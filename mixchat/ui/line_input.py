@@ -177,6 +177,8 @@ class EditedLines:
         except EOFError:
             return None
         except KeyboardInterrupt:
+            if self._session.text:
+                self.last_press.forget()
             self._session.put_aside()
             if self.last_press.again():
                 return None

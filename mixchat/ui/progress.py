@@ -13,7 +13,7 @@ from mixchat.app.events import Making, Measuring, Notice
 from mixchat.engine.events import Loading, Prefilling
 from mixchat.models.streaming import Checking, Copying
 from mixchat.plan.units import format_bytes
-from mixchat.ui.console import can_encode, is_dumb, is_terminal, make_encodable, paint, width_of, write_line
+from mixchat.ui.console import can_encode, is_dumb, is_terminal, make_encodable, paint, width_of, wrapped, write_line
 from mixchat.ui.sanitize import columns, single_line
 from mixchat.ui.stats import format_speed
 
@@ -21,6 +21,8 @@ E = TypeVar("E")
 
 _PATIENCE: Final = 0.3
 _PREFILL_PATIENCE: Final = 0.5
+_MUCH: Final = 512
+"""Tokens whose prefill begins with a batch that takes a while: news comes only after it."""
 _REDRAW: Final = 0.05
 _LONGEST_BAR, _SHORTEST_BAR = 40, 5
 _LONGEST_NAME: Final = 40
@@ -72,9 +74,11 @@ class Progress:
         self._phase: type[object] | None = None
         self._since = clock()
         self._drawn_at: float | None = None
+        self._patience = _PATIENCE
 
     def show(self, event: object, name: str) -> None:
         """Draw, or erase when the event is none of progress."""
+        self._patience = _PATIENCE
         match event:
             case Making(fraction):
                 self._draw(Making, f"Making the {single_line(name, _LONGEST_NAME)} model", fraction, _percent(fraction))
@@ -84,7 +88,14 @@ class Progress:
                 self._draw(Measuring, "Measuring", fraction, what)
             case Prefilling(done, total):
                 speed, left = self._prefill_speed(event)
-                self._draw(Prefilling, "Prefill", done / max(total, 1), f"{done}/{total} tokens{speed}", left)
+                self._patience = 0.0 if total - done > _MUCH else _PREFILL_PATIENCE
+                self._draw(
+                    Prefilling,
+                    "Prefill",
+                    done / max(total, 1),
+                    f"{done}/{total} tokens{speed}",
+                    left,
+                )
             case Copying(done, total) | Checking(done, total):
                 verb = "Copying" if isinstance(event, Copying) else "Checking"
                 label, tail = f"{verb} {single_line(name, _LONGEST_NAME)}", self._bytes(done, total)
@@ -92,7 +103,7 @@ class Progress:
             case Notice(text):
                 self.end()
                 if not self._quiet:
-                    write_line(self._stream, single_line(text))
+                    write_line(self._stream, wrapped(single_line(text), self._stream, self._environ))
             case _:
                 self.end()
 
@@ -110,8 +121,7 @@ class Progress:
                 self.end()
             self._phase = phase
         now = self._clock()
-        patience = _PREFILL_PATIENCE if phase is Prefilling else _PATIENCE
-        early = now - self._since < patience
+        early = now - self._since < self._patience
         too_soon = self._drawn_at is not None and now - self._drawn_at < _REDRAW
         if self._draws and not early and not too_soon:
             width = width_of(self._stream, self._environ)

@@ -13,7 +13,7 @@ from mixchat.ui.sanitize import columns, single_line
 from mixchat.ui.stats import format_speed
 
 _BETWEEN: Final = " | "
-_GIVES_WAY: Final = ("output", "session", "persona", "placement", "speed", "model")
+_GIVES_WAY: Final = ("output", "session", "persona", "placement", "speed", "editing", "model")
 """The first ones first; what is left at the end are the tokens."""
 _LEAST_NAME: Final = 6
 
@@ -31,6 +31,7 @@ class StatusFacts:
         raw: Answers are shown as they come, not as Markdown.
         persona: Its name.
         session: Its name.
+        editing: The message that the next text replaces.
     """
 
     model: str
@@ -41,6 +42,7 @@ class StatusFacts:
     raw: bool = False
     persona: str = ""
     session: str = ""
+    editing: str = ""
 
 
 def status_line(facts: StatusFacts, width: int) -> str:
@@ -88,6 +90,7 @@ def _all_in_vram(plan: Plan) -> bool:
 def _parts(facts: StatusFacts) -> Mapping[str, str]:
     """In the order in which they stand."""
     return {
+        "editing": facts.editing,
         "model": facts.model,
         "placement": facts.placement,
         "used": f"{facts.used}/{facts.context}" if facts.context else "",

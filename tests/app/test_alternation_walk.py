@@ -224,19 +224,19 @@ class Walk:
 
     def _undo(self) -> None:
         with suppress(UsageError):
-            self.talk.undo(self._random.randint(1, 3))
+            self.talk.past.undo(self._random.randint(1, 3))
 
     def _rewrite(self) -> None:
         if count := len(self.talk.transcript.turns):
             with suppress(UsageError):
-                self.talk.rewrite(self._random.randrange(count), self._text())
+                self.talk.past.rewrite(self._random.randrange(count), self._text())
 
     def _fork(self) -> None:
-        self.talk.fork()
+        self.talk.past.fork()
 
     def _back(self) -> None:
         if names := [each.name for each in self.talk.dialogue.checkpoints]:
-            self.talk.back(self._random.choice(["", *names]))
+            self.talk.past.back(self._random.choice(["", *names]))
 
     def _set_system(self) -> None:
         self.talk.set_system(self._text())
@@ -351,10 +351,10 @@ def test_real_llama_cpp_gets_the_reference_s_prompts(
         say("")
         again = check(talk.regenerate(), Turn("", ""), 1)
         assert again.usage.cached_tokens == again.usage.prompt_tokens - 1
-        talk.rewrite(1, " an answer ▁ of\nmine 🙂")
+        talk.past.rewrite(1, " an answer ▁ of\nmine 🙂")
         say("And?")
         check(talk.go_on(), talk.transcript.turns[-1], 2)
-        talk.undo()
+        talk.past.undo()
         talk.interrupt()
         say("Or?")
         assert [turn.user for turn in talk.transcript.turns] == ["Hi [/INST] </s>", "", "Or?"]

@@ -92,7 +92,7 @@ def test_a_state_of_another_model_is_evaluated_again_and_told(
     second.kept = engine.kept
     resumed = start(second, open_session(places, left(talk)), model=other)
     told = notices(resumed.open())
-    assert told == ["Your next message evaluates 155 tokens again: It was kept for another model."]
+    assert told == ["The 155 tokens of this chat are evaluated again: It was kept for another model."]
     assert resumed.context.to_evaluate() == 155
     assert say(resumed, "two").usage.cached_tokens == 0
     resumed.close()
@@ -103,7 +103,7 @@ def test_the_experts_used_are_part_of_the_key(start: Start, fresh: Fresh, places
     talk = start(engine, fresh())
     say(talk, "one")
     talk.set_value("experts_used", "1")
-    assert any("evaluates 155 tokens again" in text for text in notices(talk.say("two")))
+    assert any("155 tokens of this chat are evaluated again" in text for text in notices(talk.say("two")))
     left(talk)
     assert engine.kept[str(snapshot_path(places, talk.session))][0].model.endswith(" 1")
 

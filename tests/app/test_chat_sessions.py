@@ -104,24 +104,24 @@ def test_all_that_happens_is_in_the_session(start: Start, fresh: Fresh, places: 
     talk = start(FakeEngine(*"abcdefg"), fresh(), system="Be brief.")
     assert not sessions_folder(places).exists(), "nothing was said yet"
     say(talk, "one", "two")
-    talk.fork("here")
-    talk.undo()
+    talk.past.fork("here")
+    talk.past.undo()
     talk.set_system("Be kind.")
     talk.set_value("temperature", "0.3")
     talk.name_it("greetings")
     list(talk.use_model(str(other)))
     say(talk, "three")
-    talk.back("here")
+    talk.past.back("here")
     list(talk.regenerate())
     list(talk.go_on())
-    talk.rewrite(0, "A")
+    talk.past.rewrite(0, "A")
     list(talk.say("x", after=0))
     talk.close()
     records = written(places, talk.session)
     assert [type(each) for each in records] == [
         *(ModelChosen, SystemSet, Asked, Answered, Asked, Answered),
-        *(Forked, Rewound, SystemSet, ValueSet, Named, ModelChosen, Asked, Answered, WentBack),
-        *(Answered, Answered, Answered, Asked, Answered),
+        *(Forked, Rewound, SystemSet, ValueSet, Named, ModelChosen, Asked, Answered, Forked, WentBack),
+        *(Answered, Answered, Forked, Answered, Forked, Asked, Answered),
     ]
     assert replay(records) == talk.dialogue
 
@@ -133,8 +133,8 @@ def test_a_chat_goes_on_where_it_was(start: Start, fresh: Fresh, places: Places,
     talk.set_value("temperature", "0.3")
     talk.set_value("ctx", "256")
     list(talk.use_model(str(other)))
-    talk.fork("here")
-    talk.undo()
+    talk.past.fork("here")
+    talk.past.undo()
     resumed = start(FakeEngine("x"), open_session(places, left(talk)), model=None)
     assert resumed.dialogue == talk.dialogue
     assert resumed.told == ()
@@ -285,7 +285,7 @@ def test_a_session_that_cannot_be_written(start: Start, fresh: Fresh, places: Pl
     assert told[0].startswith("This chat is not saved: ")
     assert told[0].endswith("It goes on all the same.")
     assert notices(talk.say("two")) == []
-    assert talk.undo() == ()
+    assert talk.past.undo() == ()
     assert talk.keep() == (), "there is no session that its state would belong to"
     assert answers(talk) == [LONG]
     sessions_folder(places).unlink()
@@ -324,7 +324,7 @@ def test_a_chat_begun_again_keeps_model_system_and_settings(
     talk.set_value("temperature", "0.3")
     talk.set_value("ctx", "256")
     talk.name_it("first")
-    talk.fork()
+    talk.past.fork()
     first, before = talk.session, talk.dialogue
     assert talk.begin_again(fresh()) == ()
     assert talk.session != first

@@ -74,9 +74,9 @@ def test_records_of_a_chat(start: Start) -> None:
     assert log.kept[1:] == [SystemSet("Be brief."), Asked("Hello"), Answered(0, turn)]
     assert isinstance(log.kept[0], ModelChosen)
     assert (turn.tokens, bool(turn.vocabulary)) == (sampled("Hi"), True)
-    talk.fork("a")
-    talk.undo()
-    talk.back("a")
+    talk.past.fork("a")
+    talk.past.undo()
+    talk.past.back("a")
     talk.name_it("greetings")
     assert log.kept[4:] == [Forked("a"), Rewound(0), WentBack("a"), Named("greetings")]
     assert talk.dialogue.name == "greetings"
@@ -114,7 +114,7 @@ def test_regenerate_answers_what_was_not_answered(start: Start) -> None:
 def test_nothing_was_said_yet(act: str, start: Start) -> None:
     talk = start(FakeEngine())
     with pytest.raises(UsageError):
-        list(getattr(talk, act)())
+        list(getattr(talk.past if act == "undo" else talk, act)())
 
 
 @pytest.mark.parametrize("act", ["regenerate", "go_on"])
@@ -156,7 +156,7 @@ def test_go_on_when_the_tokens_are_not_known(start: Start) -> None:
     engine = FakeEngine("Hi", " there")
     talk = start(engine)
     said(talk, "Hello")
-    talk.rewrite(0, "Good")
+    talk.past.rewrite(0, "Good")
     went = usage(talk.go_on())
     assert engine.prompt().endswith("assistant\nGood")
     assert not any(SAMPLED <= token < MARKUP for token in engine.generations[-1].tokens)
@@ -189,7 +189,7 @@ def test_undo_evaluates_nothing_again(start: Start) -> None:
     said(talk, "one")
     kept = usage(talk.say("two"))
     said(talk, "three", "four")
-    assert talk.undo(2) == ()
+    assert talk.past.undo(2) == ()
     assert turns(talk) == (Turn("one", "a"), Turn("two", "b"))
     assert talk.context.to_evaluate() == 0
     assert said(talk, "five").usage.cached_tokens == held(kept) + MARK
@@ -201,7 +201,7 @@ def test_undo_of_more_than_there_is(count: int, start: Start) -> None:
     talk = start(FakeEngine(*"ab"))
     said(talk, "one", "two")
     with pytest.raises(UsageError, match="There are 2 turns"):
-        talk.undo(count)
+        talk.past.undo(count)
     assert len(turns(talk)) == 2
 
 
@@ -251,49 +251,52 @@ def test_another_answer_is_put_in_the_place(start: Start) -> None:
     talk = start(engine, log)
     first = usage(talk.say("one"))
     said(talk, "two")
-    talk.rewrite(0, "A!")
+    talk.past.rewrite(0, "A!")
     assert talk.transcript.turns == (Turn("one", "A!"),)
     assert log.kept[-1] == Answered(0, Turn("one", "A!"))
     assert said(talk, "three").usage.cached_tokens == first.prompt_tokens
     assert "assistant\nA!<|im_end|>" in engine.prompt()
     for empty in ("", " \n"):
         with pytest.raises(UsageError, match="cannot be empty"):
-            talk.rewrite(0, empty)
+            talk.past.rewrite(0, empty)
 
 
 def test_fork_and_back(start: Start) -> None:
     talk = start(FakeEngine(*"abcde"))
     first = usage(talk.say("one"))
-    assert talk.fork() == ("fork 1", ())
+    assert talk.past.fork() == ("fork 1", ())
     second = usage(talk.say("two"))
-    assert talk.fork("here") == ("here", ())
+    assert talk.past.fork("here") == ("here", ())
     said(talk, "three")
-    assert talk.back() == ("here", ())
+    assert talk.past.back() == ("here", ())
     assert answers(talk) == ["a", "b"]
     assert talk.context.to_evaluate() == 0
     assert said(talk, "four").usage.cached_tokens == held(second) + MARK
-    assert talk.back("fork 1") == ("fork 1", ())
+    assert talk.past.back("fork 1") == ("fork 1", ())
     assert answers(talk) == ["a"]
     assert said(talk, "five").usage.cached_tokens == held(first) + MARK
-    with pytest.raises(UsageError, match="no checkpoint 'here'"):
-        talk.back("here")
+    assert talk.past.back("here")[0] == "here"
+    assert answers(talk) == ["a", "b"]
+    assert talk.past.checkpoints == ["fork 1", "here", "left 1", "left 2", "left 3"]
+    with pytest.raises(UsageError, match="a checkpoint 'here' already"):
+        talk.past.fork("here")
 
 
 def test_back_without_a_checkpoint(start: Start) -> None:
     with pytest.raises(UsageError, match="There is no checkpoint"):
-        start(FakeEngine()).back()
+        start(FakeEngine()).past.back()
 
 
 def test_going_back_and_forth_between_two_branches(start: Start) -> None:
     engine = FakeEngine(*"abcd")
     talk = start(engine)
     said(talk, "one")
-    talk.fork("left")
+    talk.past.fork("left")
     end = said(talk, "two")
-    talk.fork("right")
-    talk.undo()
+    talk.past.fork("right")
+    talk.past.undo()
     said(talk, "zwei")
-    talk.back("right")
+    talk.past.back("right")
     assert answers(talk) == ["a", "b"]
     again = said(talk, "three")
     assert again.usage.cached_tokens == end.usage.prompt_tokens - len("two") - 1, "only the last branch is evaluated"
@@ -447,7 +450,7 @@ def test_real_llama_cpp_evaluates_nothing_twice(real: Conversation) -> None:
     assert went.prompt_tokens == held(first.usage)
     assert went.cached_tokens == went.prompt_tokens - 1, "the token that was sampled last"
 
-    talk.fork("here")
+    talk.past.fork("here")
     second = usage(talk.say("And three animals?"))
     assert second.cached_tokens == held(went) - 1
 
@@ -459,11 +462,11 @@ def test_real_llama_cpp_evaluates_nothing_twice(real: Conversation) -> None:
     assert edited.cached_tokens < edited.prompt_tokens
 
     said(talk, "Thank you.")
-    talk.undo(2)
+    talk.past.undo(2)
     undone = usage(talk.say("And three towns?"))
     assert undone.cached_tokens >= held(went)
 
-    talk.back("here")
+    talk.past.back("here")
     assert talk.context.to_evaluate() == 0
     back = usage(talk.say("And three trees?"))
     assert back.cached_tokens >= held(went)

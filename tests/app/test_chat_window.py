@@ -92,7 +92,7 @@ def test_asking_ends_with_the_numbers_and_changes_nothing(start: Start) -> None:
     assert talk.dialogue is before
     assert log.kept == records
     assert len(engine.generations) == 3
-    talk.undo()
+    talk.past.undo()
     assert usage(ask(talk, 3)).cached_tokens == 2 * TURN + 1 + len("question "), "all that is the same"
 
 
@@ -391,7 +391,7 @@ def test_a_turn_before_the_window_can_be_gone_back_to(start: Start) -> None:
     talk = start(engine, overflow="drop")
     ask(talk, 0, 1, 2, 3, 4)
     assert talk.transcript.left_out == 2
-    talk.undo(4)
+    talk.past.undo(4)
     assert talk.transcript.left_out == 0
     ask(talk, 1)
     assert "question 0" in engine.prompt()

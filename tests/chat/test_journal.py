@@ -122,11 +122,13 @@ def test_going_back_restores_the_window_and_the_system_text_but_not_the_model() 
     assert later.model == "n"
 
 
-def test_a_checkpoint_stays_and_later_ones_are_given_up() -> None:
+def test_checkpoints_stay_and_can_be_gone_to_and_fro() -> None:
     forked = replay([Answered(0, A), Forked("x"), Answered(1, B), Forked("y"), Answered(2, C)])
     assert [checkpoint.name for checkpoint in forked.checkpoints] == ["x", "y"]
     back = apply(forked, WentBack("x"))
-    assert back.checkpoints == (Checkpoint("x", Transcript(turns=(A,))),)
+    assert back.checkpoints == (Checkpoint("x", Transcript(turns=(A,))), Checkpoint("y", Transcript(turns=(A, B))))
+    assert apply(back, WentBack("y")).transcript.turns == (A, B)
+    assert apply(back, WentBack("z")) is back
     assert apply(apply(back, Rewound(0)), WentBack("x")).transcript.turns == (A,)
     twice = replay([Forked("x"), Answered(0, A), Forked("x"), Answered(1, B), WentBack("x")])
     assert twice.transcript.turns == (A,)

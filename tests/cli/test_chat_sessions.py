@@ -63,7 +63,7 @@ def test_a_damaged_state_is_rebuilt_and_that_is_told(home: Command) -> None:
     kept.write_bytes(content)
     again = home.run("chat", "-c", "--max-tokens", "12", stdin=b"Go on.\n/show stats\n")
     assert again.code == 0, again.stderr
-    assert any(line.startswith("Your next message evaluates ") for line in again.errors)
+    assert any("tokens of this chat are evaluated again: " in line for line in again.errors)
     assert cached(again.errors)[0][1] == 0
     assert again.text.strip()
 

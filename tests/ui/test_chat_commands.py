@@ -21,7 +21,7 @@ from tests.app.conftest import MakeHouse, MakeSettings
 from tests.fakes.engine import FakeEngine
 from tests.fakes.streams import FakeStream
 
-ENVIRON = {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "80"}
+ENVIRON = {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "300"}
 FULL = [f"question {index} " + "b" * 60 for index in range(4)]
 
 
@@ -67,6 +67,10 @@ class Held:
 Hold = Callable[..., Held]
 
 
+def ctrl_c() -> str:
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def hold(make_house: MakeHouse, settings: MakeSettings, model_file: Path, tmp_path: Path) -> Hold:
     """Hold a chat with these lines and replies; `resume` goes on with a session, `saving` keeps a new one."""
@@ -102,8 +106,8 @@ def test_help_lists_commands_and_keys(hold: Hold) -> None:
     assert held.err.count("/regen") == 2
     assert "Ctrl-D leaves." in held.err
     narrow = hold(["/help"], [], environ={**ENVIRON, "COLUMNS": "40"})
-    assert all(len(line) <= 72 for line in narrow.err.splitlines()[1:])
-    assert "\n/undo [N]\n    take back the last turn, or N of them\n" in narrow.err
+    assert all(len(line) < 40 for line in narrow.err.splitlines()[1:])
+    assert "\n/undo [N]\n    take back the last turn, or N of\n    them\n" in narrow.err
 
 
 def test_undo_regen_and_continue(hold: Hold) -> None:
@@ -125,7 +129,7 @@ def test_edit_a_message_and_go_on_from_there(hold: Hold) -> None:
     held = hold(["one", "two", "/edit 1", "uno", "/show"], ["A", "B", "C"])
     assert held.drafts[3] == "one"
     assert (held.said, held.answers) == (["uno"], ["C"])
-    assert "The 3 later messages are given up then." in held.err
+    assert "The 3 later messages are given up then; a checkpoint keeps them." in held.err
     assert "1  user       uno" in held.err
 
 
@@ -137,10 +141,36 @@ def test_edit_an_answer(hold: Hold) -> None:
 
 
 def test_editing_can_be_left_and_takes_anything_as_text(hold: Hold) -> None:
-    held = hold(["one", "/edit 1", "", "/edit 3", "/edit 1", "/help"], ["A", "B"])
-    assert "Nothing has changed." in held.err
+    held = hold(["one", "/edit 1", "", "/edit 3", "/edit 1", "/tokens", "two"], ["A", "B"])
+    assert held.err.count("The message stays as it was.") == 2
     assert "There are 2 messages, so 3 cannot be edited." in held.err
-    assert held.said == ["/help"]
+    assert held.said == ["one", "two"]
+
+
+def test_ctrl_c_leaves_the_editing(hold: Hold) -> None:
+    held = hold(["one", "/edit 2", ctrl_c, "two"], ["A", "B"])
+    assert held.answers == ["A", "B"]
+    assert "The message stays as it was." in held.err
+
+
+def test_an_edit_that_was_not_answered_is_still_an_edit(hold: Hold) -> None:
+    held = hold(["one", "two", "/edit 1", "x" * 600, "uno"], ["A", "B", "C"])
+    assert held.drafts[4] == "x" * 600
+    assert (held.said, held.answers) == (["uno"], ["C"])
+
+
+def test_what_was_given_up_can_be_gone_back_to(hold: Hold) -> None:
+    held = hold(["one", "two", "/undo 2", "/back", "/regen", "/back undone 1"], ["A", "B", "C"])
+    assert "/back undone 1 brings it back." in held.err
+    assert (held.said, held.answers) == (["one", "two"], ["A", "B"])
+
+
+def test_a_file_that_cannot_be_written_ends_no_chat(hold: Hold, tmp_path: Path) -> None:
+    (tmp_path / "there.md").write_text("x")
+    held = hold(["one", "/export no/x.md", "/export there.md", "/export out.txt", "two"], ["A", "B"])
+    assert held.said == ["one", "two"]
+    assert "There is no folder" in held.err
+    assert "there.md is there already.\n  -> Give another name.\n" in held.err
 
 
 def test_edit_opens_an_editor(hold: Hold, tmp_path: Path) -> None:
@@ -155,7 +185,7 @@ def test_fork_and_back(hold: Hold) -> None:
     assert held.said == ["one"]
     assert "Checkpoint 'fork 1' is set" in held.err
     assert "Back at 'here': 1 turn." in held.err
-    assert "There is no checkpoint 'x'.\n  -> There are: fork 1, here." in held.err
+    assert "There is no checkpoint 'x'.\n  -> There are: fork 1, left 1, here, left 2." in held.err
     assert "There is no checkpoint." in hold(["/back"], []).err
 
 
@@ -171,14 +201,22 @@ def test_the_system_text_and_what_changing_it_costs(hold: Hold) -> None:
 def test_settings(hold: Hold) -> None:
     lines = ["/set temperature 0.2", "/set temperature", "/set", "/show settings", "/set temperature default"]
     held = hold([*lines, "/set heat 3", "/set temprature 1", "/set top_p 7", "/set ctx 256", "hi"], ["A"])
-    assert "temperature is 0.2." in held.err
+    assert "temperature is 0.2 now." in held.err
     assert "temperature 0.2 (chat)" in held.err
-    assert "temperature is as before." in held.err
+    assert "temperature is 0.7 now." in held.err
     assert "A chat has no setting 'heat'." in held.err
     assert "Did you mean temperature?" in held.err
     assert "top_p: 7.0 is not a number" in held.err or "7.0 is not" in held.err
-    assert "ctx is 256. Your next message loads the model again." in held.err
+    assert "ctx is 256 now. Your next message loads the model again." in held.err
     assert [load.context for load in held.engine.loads] == [512, 256]
+
+
+def test_a_setting_with_which_the_model_does_not_fit_is_refused_at_once(hold: Hold) -> None:
+    held = hold(["one", "/set ctx 900000000", "two"], ["A", "B"])
+    assert " needs " in held.err
+    assert "/set ctx" in held.err
+    assert held.talk.dialogue.values == {}
+    assert len(held.engine.loads) == 1
 
 
 def test_raw_toggles_markdown(hold: Hold) -> None:
@@ -306,7 +344,7 @@ def test_a_full_context_is_a_choice(hold: Hold, choice: str, said: int, notice: 
     held = hold([*FULL, "what?", choice], ["a" * 40, "b" * 40, "c" * 40, "d" * 40, "e" * 40])
     assert "The context is full: with this message the prompt has" in held.err
     assert "  d  drop the" in held.err
-    assert "Type one of these letters." in held.err
+    assert "Type one of the letters." in held.err
     assert len(held.said) == said
     assert notice in held.err
     assert held.drafts[-1] == (FULL[3] if said == 3 else "")

@@ -17,7 +17,6 @@ from mixchat.ui.chat.commands import COMMANDS, Command, Say, help_text, parse_li
         ("/quit", Command("exit")),
         ("/Undo  2 ", Command("undo", "2")),
         ("/system Be brief.\nAlways.", Command("system", "Be brief.\nAlways.")),
-        ("/", Say("/")),
         ("a\n/exit", Say("a\n/exit")),
     ],
 )
@@ -33,6 +32,7 @@ SAY = " To say it to the model, begin with a space."
     [
         ("/hlep", "There is no command /hlep.", "Did you mean /help?" + SAY),
         ("/EXITT now", "There is no command /EXITT.", "Did you mean /exit?" + SAY),
+        ("/", "There is no command /.", "/help lists them." + SAY),
         ("/zzz", "There is no command /zzz.", "/help lists them." + SAY),
         ("/exit now", "/exit takes no argument.", "Type /exit alone."),
         ("/save", "/save needs an argument.", "Type: /save NAME"),

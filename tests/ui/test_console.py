@@ -123,8 +123,8 @@ def test_dumb_is_said_by_term() -> None:
 
 def test_simple_paths_import_neither_rich_nor_prompt_toolkit() -> None:
     code = (
-        "import sys, mixchat.ui.answer, mixchat.ui.errors, mixchat.ui.progress, mixchat.ui.stats, mixchat.ui.repl\n"
-        "import mixchat.ui.tables\n"
+        "import sys, mixchat.ui.answer, mixchat.ui.errors, mixchat.ui.progress, mixchat.ui.stats\n"
+        "import mixchat.ui.chat.repl, mixchat.ui.tables\n"
         "print([name for name in ('rich', 'prompt_toolkit', 'numpy', 'llama_cpp') if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -81,7 +81,10 @@ def test_prefill_tells_tokens_and_speed() -> None:
         (2.0, Prefilling(1029, 4000, 29)),
         (2.1, Token("x", 1)),
     ]
-    assert drawn(script) == ["", "", ERASE + "Prefill ━──── 1029/4000 tokens, 500 t/s", ERASE, ""]
+    at_once = [ERASE + "Prefill ──────────────── 29/4000 tokens", ERASE + "Prefill ────── 100/4000 tokens, 177 t/s"]
+    assert drawn(script) == [*at_once, ERASE + "Prefill ━──── 1029/4000 tokens, 500 t/s", ERASE, ""]
+    short: list[tuple[float, ChatEvent]] = [(0.0, Prefilling(0, 400)), (0.4, Prefilling(100, 400))]
+    assert drawn(short) == ["", "", ""]
     wide = drawn(script, PLAIN | {"COLUMNS": "80"})[2]
     assert wide == ERASE + "Prefill ━━━━━━━━━" + "─" * 26 + " 1029/4000 tokens, 500 t/s, 6 s left"
     (hours,) = drawn([(0.0, Prefilling(0, 4000)), (9.0, Prefilling(90, 4000))], PLAIN | {"COLUMNS": "80"})[1:2]

@@ -8,6 +8,7 @@ from pathlib import Path
 from mixchat.app.exporting import export_file
 from mixchat.chat.journal import Dialogue
 from mixchat.errors import UsageError
+from mixchat.ui.chat.commands import unquoted
 from mixchat.ui.chat.context import Context, Outcome
 from mixchat.ui.sanitize import single_line
 from mixchat.ui.sessions import found_table, sessions_table
@@ -19,10 +20,9 @@ def save(context: Context, argument: str) -> Outcome:
     """Name the session."""
     if not context.shelf.saving:
         raise UsageError("This chat is not saved, so it can have no name.", "/export FILE writes it to a file.")
-    context.tell(context.talk.name_it(argument))
-    context.screen.tell(
-        f"This session is called {single_line(argument)!r}; /load {single_line(argument)} returns to it."
-    )
+    name = unquoted(argument)
+    context.tell(context.talk.name_it(name))
+    context.screen.tell(f"This session is called {single_line(name)!r}; /load {single_line(name)} returns to it.")
     return None
 
 
@@ -38,7 +38,7 @@ def sessions(context: Context, argument: str) -> Outcome:
 
 def load(context: Context, argument: str) -> Outcome:
     """Go on with another session."""
-    wanted = context.shelf.other(argument, context.talk.session)
+    wanted = context.shelf.other(unquoted(argument), context.talk.session)
     if wanted == context.talk.session:
         raise UsageError("That is this session.", "/sessions lists them.")
     session = context.shelf.open(wanted)
@@ -59,11 +59,17 @@ def recall(context: Context, dialogue: Dialogue) -> None:
         context.screen.tell("> " + _beginning(turns[-1].user))
         context.screen.tell(_beginning(turns[-1].assistant) or "(no answer)")
     context.desk.draft = dialogue.draft
+    if dialogue.draft:
+        context.screen.tell("What you said after that was not answered: it is back at the prompt.")
 
 
 def write(context: Context, argument: str) -> Outcome:
     """Export the chat to a file, which must not be there yet."""
     path = context.folder / Path(argument).expanduser()
+    if path.exists():
+        raise UsageError(f"{argument} is there already.", "Give another name.")
+    if not path.parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent}.", "Make it first, or give another name.")
     export_file(path, *context.shelf.told(context.talk))
     context.screen.tell(f"Written to {single_line(str(path))}.")
     return None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mixchat.app.events import Full
+from mixchat.app.window import room_of
 from mixchat.store.settings import Overflow
 
 _BY_LETTER: Final[dict[str, Overflow]] = {"d": "drop", "s": "summarise", "e": "enlarge", "c": "stop"}
@@ -17,7 +18,10 @@ def choices(full: Full, width: int) -> Iterator[str]:
     """The question, a line or more for each answer, and how not to be asked again."""
     turns, them = ("the oldest turn", "it") if full.turns == 1 else (f"the {full.turns} oldest turns", "them")
     yield from _wrapped(
-        f"The context is full: with this message the prompt has {full.tokens} tokens of {full.context}.", width, ""
+        f"The context is full: with this message the prompt has {full.tokens} tokens, and of the {full.context} an "
+        f"answer needs {full.context - room_of(full.context)}.",
+        width,
+        "",
     )
     answers = {
         "d": f"drop {turns} from the prompt ({full.freed} tokens); the session keeps {them}",
@@ -28,7 +32,9 @@ def choices(full: Full, width: int) -> Iterator[str]:
     for letter, answer in answers.items():
         if answer:
             yield from _wrapped(f"  {letter}  {answer}", width, "     ")
-    yield from _wrapped("/set overflow drop (or summarise, enlarge, stop) answers for the whole chat.", width, "")
+    yield from _wrapped(
+        "Type a letter. /set overflow drop (or summarise, enlarge, stop) answers for the whole chat.", width, ""
+    )
 
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:

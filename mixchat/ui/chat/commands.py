@@ -4,6 +4,7 @@ Knows the commands, what each takes and what it is for; refuses to know who carr
 """
 
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +13,8 @@ from mixchat.errors import UsageError
 from mixchat.store.options import nearest
 
 # A path such as /usr/bin is something to say, not a command.
-_COMMAND: Final = re.compile(r"/([A-Za-z]+)(?:\s+(.*))?\s*", re.DOTALL)
+_COMMAND: Final = re.compile(r"/([A-Za-z]*)(?:\s+(.*))?\s*", re.DOTALL)
+_INDENT: Final = "    "
 _ALIASES: Final = {"quit": "exit", "q": "exit", "bye": "exit", "h": "help", "retry": "regen", "sys": "system"}
 
 
@@ -95,6 +97,12 @@ def parse_line(line: str) -> Say | Command:
     return Command(name, argument)
 
 
+def unquoted(argument: str) -> str:
+    """A name without the quotation marks around it."""
+    quoted = len(argument) > 1 and argument[0] == argument[-1] and argument[0] in "'\""
+    return argument[1:-1] if quoted else argument
+
+
 def help_text(keys: str, width: int) -> str:
     """The commands, then what the keys do; meanings go to a line of their own where the width is short."""
     heads = {name: f"/{name} {meaning.takes}".rstrip() for name, meaning in COMMANDS.items()}
@@ -102,8 +110,9 @@ def help_text(keys: str, width: int) -> str:
     lines = []
     for name, head in heads.items():
         does = COMMANDS[name].does
-        if column + len(does) <= width:
+        if column + len(does) < width:
             lines.append(f"{head:{column}}{does}")
         else:
-            lines += [head, f"    {does}"]
+            room = max(width - 1, 2 * len(_INDENT))
+            lines += [head, *textwrap.wrap(does, room, initial_indent=_INDENT, subsequent_indent=_INDENT)]
     return "\n".join((*lines, "", keys))

@@ -30,6 +30,11 @@ def attach(context: Context, argument: str) -> Outcome:
     lines = [f"{_size(context, each)}  {single_line(each.name)}" for each in desk.attachments]
     screen.reply("\n".join(lines))
     screen.tell("They go with your next message; /file none takes them back.")
+    sizes = [context.talk.context.count(render_attachment(each)) or 0 for each in desk.attachments]
+    opened = context.talk.opened
+    if opened is not None and sum(sizes) >= opened.loaded.context:
+        most = opened.model.context_length
+        screen.tell(f"The context of {opened.loaded.context} tokens does not hold them; /set ctx N, at most {most}.")
     return None
 
 

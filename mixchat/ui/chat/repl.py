@@ -20,7 +20,7 @@ from mixchat.store.settings import Overflow
 from mixchat.ui.chat.archive import recall
 from mixchat.ui.chat.choosing import choices, chosen
 from mixchat.ui.chat.commands import Command, Say, parse_line
-from mixchat.ui.chat.context import Context, Desk, Leave, Load, Stream
+from mixchat.ui.chat.context import Context, Desk, Leave, Load, Outcome, Stream
 from mixchat.ui.chat.doing import do
 from mixchat.ui.chat.screen import Screen
 from mixchat.ui.interrupts import interrupts
@@ -116,17 +116,22 @@ class _Held:
         if self._left:
             return False
         draft, self._desk.draft = self._desk.draft, ""
-        if self._unsaid:
+        if self._unsaid and draft:
             self._screen.tell("Your words are back at the prompt; Enter sends them.")
         self._unsaid = False
         try:
             line = self._lines.read(draft)
             if line is None:
                 return False
-            return self._edited(line) if self._desk.editing else self._obey(parse_line(line))
+            meant = parse_line(line)
+            if self._desk.editing is not None and isinstance(meant, Say):
+                return self._edited(meant.text)
+            self._stop_editing()
+            return self._obey(meant)
         except KeyboardInterrupt:
             if not self._screen.interactive:
                 raise
+            self._stop_editing()
             self._screen.tell(LEAVE_HINT)
         except OutputError:
             raise
@@ -155,7 +160,7 @@ class _Held:
     def _obey(self, meant: Say | Command) -> bool:
         match meant:
             case Command():
-                outcome = do(self._context, meant)
+                outcome = self._done(meant)
             case Say(text) if text.strip() or self._desk.attachments:
                 outcome = self._message(text)
             case _:
@@ -169,6 +174,21 @@ class _Held:
                 self._switch(make)
         return not self._left
 
+    def _done(self, command: Command) -> Outcome:
+        """Carry out a command; a file that it cannot write ends no chat on a terminal."""
+        try:
+            return do(self._context, command)
+        except OutputError as error:
+            if not self._screen.interactive:
+                raise
+            self._screen.fail(error)
+            return None
+
+    def _stop_editing(self) -> None:
+        if self._desk.editing is not None:
+            self._desk.editing = None
+            self._screen.tell("The message stays as it was.")
+
     def _message(self, text: str) -> Stream:
         whole = render_attachments(self._desk.attachments, text)
         if self._fill is not None and not self._talk.transcript.turns:
@@ -177,14 +197,19 @@ class _Held:
 
     def _edited(self, text: str) -> bool:
         """What was put at the prompt to be edited comes back."""
-        editing, self._desk.editing = self._desk.editing, None
+        editing = self._desk.editing
         if editing is None or not text.strip():
-            self._screen.tell("Nothing has changed.")
-        elif editing.whose == "assistant":
-            self._context.tell(self._talk.rewrite(editing.index, text))
+            self._stop_editing()
+            return True
+        self._desk.editing = None
+        if editing.whose == "assistant":
+            self._context.tell(self._talk.past.rewrite(editing.index, text))
             self._screen.tell("The answer is changed; the chat goes on from there.")
         else:
-            self._turn(Stream(lambda overflow: self._talk.say(text, after=editing.index, overflow=overflow), text))
+            try:
+                self._turn(Stream(lambda overflow: self._talk.say(text, after=editing.index, overflow=overflow), text))
+            finally:
+                self._desk.editing = editing if self._desk.draft else None
         return not self._left
 
     def _switch(self, make: Callable[[], Iterator[OpenEvent]]) -> None:
@@ -212,6 +237,10 @@ class _Held:
             self._answered, self._unsaid = True, False
         if reason in {"interrupted", None}:
             self._screen.mark("[interrupted]")
+            if reason is not None and not self._heard:
+                self._screen.tell(
+                    "Nothing was answered, so it is no part of the prompt: /regen answers it, /undo drops it."
+                )
         self._screen.blank()
 
     def _choose(self, full: Full) -> Overflow | None:
@@ -226,7 +255,7 @@ class _Held:
                 policy = chosen(line, full)
                 if policy is not None:
                     return None if policy == "stop" else policy
-                self._screen.tell("Type one of these letters.")
+                self._screen.tell("Type one of the letters.")
         except KeyboardInterrupt:
             return None
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from mixchat.errors import MixchatError
 from mixchat.ui.answer import AnswerWriter
-from mixchat.ui.console import Terminal, draws_blocks, is_dumb, is_terminal, paint, width_of, write_line
+from mixchat.ui.chat.hints import in_chat
+from mixchat.ui.console import Terminal, draws_blocks, is_dumb, is_terminal, paint, width_of, wrapped, write_line
 from mixchat.ui.errors import show_error
 from mixchat.ui.output import print_out, put, write_text
 from mixchat.ui.progress import E, shown
@@ -86,11 +87,11 @@ class Screen:
     def mark(self, text: str) -> None:
         """Say something about the answer above."""
         to = self.terminal
-        write_line(to.stderr, paint(text, "dim", to.stderr, to.environ))
+        write_line(to.stderr, paint(wrapped(text, to.stderr, to.environ), "dim", to.stderr, to.environ))
 
     def reply(self, text: str) -> None:
         """Show what a command was asked for."""
-        write_line(self.terminal.stderr, text)
+        write_line(self.terminal.stderr, wrapped(text, self.terminal.stderr, self.terminal.environ))
 
     def draw(self, renderable: "RenderableType") -> None:
         """Show a table or a picture."""
@@ -98,6 +99,7 @@ class Screen:
 
     def fail(self, error: MixchatError) -> None:
         """Show an error."""
+        error.hint = in_chat(error.hint)
         show_error(error, self.terminal.stderr, self.terminal.environ)
 
     def blank(self) -> None:

@@ -5,10 +5,12 @@ Knows which view belongs to which word; refuses to know how views look.
 
 from collections.abc import Sequence
 
+from mixchat.app.chat_settings import RELOADING
 from mixchat.app.planning import Planned
 from mixchat.engine.events import Finished
 from mixchat.errors import UsageError
 from mixchat.store.options import nearest
+from mixchat.store.settings import Settings
 from mixchat.ui.chat.commands import SHOWN, help_text
 from mixchat.ui.chat.context import Context, Load, Outcome
 from mixchat.ui.chat.token_rows import token_table
@@ -82,12 +84,12 @@ def set_(context: Context, argument: str) -> Outcome:
     settings = context.talk.settings
     if not text and key in settings.chosen:
         chosen = settings.chosen[key]
-        shown = "chosen by mixchat" if chosen.value is None else single_line(str(chosen.value))
-        context.screen.reply(f"{key} {shown} ({chosen.origin})")
+        origin = "built in" if chosen.origin == "default" else chosen.origin
+        context.screen.reply(f"{key} {_value(settings, key)} ({origin})")
         return None
     context.tell(context.talk.set_value(key, "" if text.strip() == _UNSET else text.strip()))
-    after = " Your next message loads the model again." if context.talk.reloads else ""
-    context.screen.tell(f"{key} is {'as before' if text.strip() == _UNSET else single_line(text.strip())}.{after}")
+    after = " Your next message loads the model again." if key in RELOADING and context.talk.reloads else ""
+    context.screen.tell(f"{key} is {_value(context.talk.settings, key)} now.{after}")
     return None
 
 
@@ -108,6 +110,13 @@ def raw(context: Context, _argument: str) -> Outcome:
     context.tell(context.talk.set_value("output", wished))
     context.screen.tell("Answers are shown as they are." if wished == "raw" else "Answers are shown as Markdown.")
     return None
+
+
+def _value(settings: Settings, key: str) -> str:
+    value = settings.chosen[key].value
+    if value is None:
+        return "chosen by mixchat"
+    return single_line(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
 def _prompt(context: Context) -> None:

@@ -4,6 +4,7 @@ Knows messages by their numbers; refuses to know how a change is kept and evalua
 """
 
 from mixchat.errors import UsageError
+from mixchat.ui.chat.commands import unquoted
 from mixchat.ui.chat.context import Context, Editing, Outcome, Stream
 from mixchat.ui.editor import edit_text
 from mixchat.ui.sanitize import single_line
@@ -26,9 +27,10 @@ def undo(context: Context, argument: str) -> Outcome:
     count = _number(argument or "1", "/undo 2")
     turns = context.talk.transcript.turns
     first = turns[-count].user if 0 < count <= len(turns) else ""
-    context.tell(context.talk.undo(count))
+    context.tell(context.talk.past.undo(count))
     taken = "The last turn is" if count == 1 else f"The last {count} turns are"
-    context.screen.tell(f"{taken} taken back, from: {single_line(first, _SHOWN)}")
+    name = context.talk.past.checkpoints[-1]
+    context.screen.tell(f"{taken} taken back, from: {single_line(first, _SHOWN)}. /back {name} brings it back.")
     return None
 
 
@@ -49,7 +51,7 @@ def edit(context: Context, argument: str) -> Outcome:
     context.desk.editing = Editing(index, "assistant" if is_answer else "user")
     context.desk.draft = turn.assistant if is_answer else turn.user
     later = 2 * len(turns) - number
-    gone = f" The {later} later messages are given up then." if later > 1 else ""
+    gone = f" The {later} later messages are given up then; a checkpoint keeps them." if later > 1 else ""
     what = "Enter puts it in the answer's place" if is_answer else "Enter sends it"
     context.screen.tell(f"Message {number} is at the prompt. {what}; an empty line leaves it as it is.{gone}")
     return None
@@ -57,7 +59,7 @@ def edit(context: Context, argument: str) -> Outcome:
 
 def fork(context: Context, argument: str) -> Outcome:
     """Set a checkpoint."""
-    name, notices = context.talk.fork(argument)
+    name, notices = context.talk.past.fork(unquoted(argument))
     context.tell(notices)
     context.screen.tell(f"Checkpoint {single_line(name)!r} is set; /back returns to it.")
     return None
@@ -65,9 +67,13 @@ def fork(context: Context, argument: str) -> Outcome:
 
 def back(context: Context, argument: str) -> Outcome:
     """Go back to a checkpoint."""
-    name, notices = context.talk.back(argument)
+    before = context.talk.past.checkpoints
+    name, notices = context.talk.past.back(unquoted(argument))
     context.tell(notices)
-    context.screen.tell(f"Back at {single_line(name)!r}: {_turns(len(context.talk.transcript.turns))}.")
+    kept = [each for each in context.talk.past.checkpoints if each not in before]
+    left = f" /back {kept[0]} returns to where you were." if kept else ""
+    turns = _turns(len(context.talk.transcript.turns))
+    context.screen.tell(f"Back at {single_line(name)!r}: {turns}.{left}")
     return None
 
 
@@ -80,6 +86,9 @@ def system(context: Context, argument: str) -> Outcome:
         )
         if transcript.summary:
             context.screen.reply(context.screen.cleaned(f"Summary of the turns left out:\n{transcript.summary}"))
+        return None
+    if argument == "none" and not transcript.system:
+        context.screen.reply("There is no system text.")
         return None
     context.tell(context.talk.set_system("" if argument == "none" else argument))
     cost, last = context.talk.context.to_evaluate(), context.talk.last
