@@ -65,7 +65,7 @@ def test_a_loop_reads_its_own_input_with_no_stdin(mixchat: Command) -> None:
 
 
 def test_waiting_for_a_silent_pipe_is_said(mixchat: Command) -> None:
-    result = mixchat.shell("sleep 1.5 | mixchat ask -m demo hi --dry-run")
+    result = mixchat.shell("sleep 4 | mixchat ask -m demo hi --dry-run")
     assert result.code == 0
     assert result.errors == ["mixchat: waiting for text on stdin; --no-stdin ignores it."]
 

@@ -1,6 +1,7 @@
 """A command on a real pseudo-terminal, and what a person would see on its screen."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -20,7 +21,13 @@ class PtyScreen:
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
         self.child = pexpect.spawn(
-            argv[0], list(argv[1:]), env=dict(environ), dimensions=(rows, columns), echo=True, timeout=_PATIENCE
+            argv[0],
+            list(argv[1:]),
+            env=dict(environ),
+            dimensions=(rows, columns),
+            echo=True,
+            timeout=_PATIENCE,
+            preexec_fn=_default_signals,
         )
         self.child.delaybeforesend = None
 
@@ -91,6 +98,15 @@ class PtyScreen:
         code, number = self.child.exitstatus, self.child.signalstatus
         return -number if code is None else int(code)
 
+    def settle(self, seconds: float = 0.4) -> None:
+        """Read until nothing has come for so long."""
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < seconds:
+            before = len(self.raw)
+            self._read(0.05)
+            if len(self.raw) != before:
+                quiet_since = time.monotonic()
+
     def _read(self, seconds: float) -> bool:
         try:
             content = self.child.read_nonblocking(65536, seconds)
@@ -101,6 +117,12 @@ class PtyScreen:
         self.raw += content
         self._stream.feed(content)
         return True
+
+
+def _default_signals() -> None:
+    """What started the tests may ignore some, and hand that on."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def environment(**changed: str) -> dict[str, str]:

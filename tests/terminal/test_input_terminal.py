@@ -132,9 +132,10 @@ def test_resizing_at_the_prompt(start: Start) -> None:
     screen = start(STATUS="1")
     screen.wait_for_last("demo · cpu · 80 columns")
     screen.type("one two three four five six seven eight")
+    screen.wait_for("seven eight")
     screen.resize(24, 40)
-    screen.wait_for_last("demo · cpu · 40 columns")
-    assert screen.lines == [">>> one two three four five six seven ei", "    ght", "demo · cpu · 40 columns"]
+    wrapped = [">>> one two three four five six seven ei", "    ght", "demo · cpu · 40 columns"]
+    screen.wait(lambda lines: lines == wrapped)
     sizes = random.Random(5)
     for _ in range(60):
         screen.resize(sizes.randint(1, 40), sizes.choice([1, 2, 4, 5, 20, 79, 200, 500]))
@@ -153,6 +154,7 @@ def test_resizing_a_terminal_that_wraps_anew(start: Start) -> None:
     screen.type(f"said before\r{text}\n{text}")
     screen.wait(lambda lines: len(lines) == 7)
     for columns in (40, 30, 60, 25):
+        screen.settle()
         screen.resize_wrapping(24, columns)
         screen.wait_for_last(f"demo · cpu · {columns} columns"[:columns])
     assert screen.lines[:2] == [">>> said before", "11: 'said before'"]

@@ -4,8 +4,8 @@ Knows how to load `llama_cpp.llama_cpp` alone and which ggml symbols mixchat nee
 Only this module may be vague about types: ctypes is.
 
 The package's own `__init__` imports numpy, diskcache, pickle, sqlite3 and jinja2 (0.2 s and 40 MB), so an empty
-stand-in with the real search path takes its place. Every ggml symbol comes from the library handle that the bindings
-opened: a wheel holds copies instead of symbolic links, and opening libggml by name would load a second one.
+stand-in with the real search path takes its place meanwhile. Every ggml symbol comes from the library handle that the
+bindings opened: a wheel holds copies instead of symbolic links, and opening libggml by name would load a second one.
 """
 
 import ctypes
@@ -24,8 +24,14 @@ def _load() -> Any:
         raise EngineError("llama-cpp-python is not installed.", "pip install llama-cpp-python")
     stand_in = ModuleType("llama_cpp")
     stand_in.__path__ = list(spec.submodule_search_locations)
+    before = sys.modules.get("llama_cpp")
     sys.modules["llama_cpp"] = stand_in
-    return importlib.import_module("llama_cpp.llama_cpp")
+    try:
+        return importlib.import_module("llama_cpp.llama_cpp")
+    finally:
+        del sys.modules["llama_cpp"]
+        if before is not None:
+            sys.modules["llama_cpp"] = before
 
 
 def _ggml(name: str, result: Any, *arguments: Any) -> Any:
