@@ -9,9 +9,30 @@ from typing import Final
 
 from mixchat.app.events import Full
 from mixchat.app.window import room_of
+from mixchat.errors import PromptTooLong
 from mixchat.store.settings import Overflow
+from mixchat.ui.chat.screen import Screen
+from mixchat.ui.line_input import Lines
 
 _BY_LETTER: Final[dict[str, Overflow]] = {"d": "drop", "s": "summarise", "e": "enlarge", "c": "stop"}
+
+
+def choose(full: Full, screen: Screen, lines: Lines) -> Overflow | None:
+    """Ask what is to go; None: nothing is, and nothing changes.
+
+    Raises:
+        PromptTooLong: Nobody sits there who could choose.
+    """
+    if not screen.interactive:
+        hint = "Choose for a pipe: MIXCHAT_OVERFLOW=drop, summarise or enlarge."
+        raise PromptTooLong(full.tokens, full.context, hint)
+    screen.reply("\n".join(choices(full, screen.width)))
+    try:
+        while (policy := chosen(lines.read(""), full)) is None:
+            screen.tell("Type one of the letters.")
+    except KeyboardInterrupt:
+        return None
+    return None if policy == "stop" else policy
 
 
 def choices(full: Full, width: int) -> Iterator[str]:

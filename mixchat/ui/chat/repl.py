@@ -7,18 +7,17 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mixchat.app.conversing import Conversation
 from mixchat.app.events import ChatEvent, Full, Opened, OpenEvent, Thinking
 from mixchat.app.shelf import Shelf
 from mixchat.chat.attachments import render_attachments
 from mixchat.engine.events import Finished, Loaded, Token
-from mixchat.errors import EngineDied, EngineError, MixchatError, OutputError, PromptTooLong
+from mixchat.errors import EngineDied, EngineError, MixchatError, OutputError
 from mixchat.plan.units import format_bytes
-from mixchat.store.settings import Overflow
 from mixchat.ui.chat.archive import recall
-from mixchat.ui.chat.choosing import choices, chosen
+from mixchat.ui.chat.choosing import choose
 from mixchat.ui.chat.commands import Command, Say, parse_line
 from mixchat.ui.chat.context import Context, Desk, Leave, Load, Outcome, Stream
 from mixchat.ui.chat.doing import do
@@ -27,6 +26,9 @@ from mixchat.ui.interrupts import interrupts
 from mixchat.ui.line_input import LEAVE_HINT, Lines
 from mixchat.ui.sanitize import single_line
 from mixchat.ui.stats import cut_line
+
+if TYPE_CHECKING:
+    from mixchat.store.settings import Overflow
 
 T = TypeVar("T")
 
@@ -228,7 +230,7 @@ class _Held:
         reason: str | Full | None = None
         while True:
             reason = self._stoppable(lambda: self._answer(stream.make(policy)))
-            if not isinstance(reason, Full) or (policy := self._choose(reason)) is None:
+            if not isinstance(reason, Full) or (policy := choose(reason, self._screen, self._lines)) is None:
                 break
         if isinstance(reason, Full):
             return
@@ -242,22 +244,6 @@ class _Held:
                     "Nothing was answered, so it is no part of the prompt: /regen answers it, /undo drops it."
                 )
         self._screen.blank()
-
-    def _choose(self, full: Full) -> Overflow | None:
-        """Ask what is to go; None: nothing is, and the words come back."""
-        if not self._screen.interactive:
-            hint = "Choose for a pipe: MIXCHAT_OVERFLOW=drop, summarise or enlarge."
-            raise PromptTooLong(full.tokens, full.context, hint)
-        self._screen.reply("\n".join(choices(full, self._screen.width)))
-        try:
-            while True:
-                line = self._lines.read("")
-                policy = chosen(line, full)
-                if policy is not None:
-                    return None if policy == "stop" else policy
-                self._screen.tell("Type one of the letters.")
-        except KeyboardInterrupt:
-            return None
 
     def _load(self, events: Iterator[OpenEvent]) -> bool:
         """Load a model; False when that was interrupted."""
