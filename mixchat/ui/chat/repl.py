@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LARGE: Final = 64 << 20
-"""Bytes of evaluated state whose writing takes a noticeable time."""
+_LARGE: Final = 64 << 20  # bytes whose writing takes a noticeable time
 
 
 @dataclass(frozen=True, slots=True)
