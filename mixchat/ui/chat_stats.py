@@ -12,7 +12,7 @@ from mixchat.app.truth import allocations
 from mixchat.engine.events import Finished
 from mixchat.plan.units import format_bytes
 from mixchat.ui.sanitize import single_line
-from mixchat.ui.stats import format_speed
+from mixchat.ui.stats import format_seconds, format_tokens, speed_part
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -73,12 +73,12 @@ def _answer(finished: Finished | None) -> Iterator[tuple[str, str]]:
         return
     usage, timings = finished.usage, finished.timings
     evaluated = usage.prompt_tokens - usage.cached_tokens
-    speed = _speed(timings.prefill_tps)
-    yield "prompt", f"{_tokens(usage.prompt_tokens)}, {usage.cached_tokens} of them cached"
-    yield "prefill", f"{_tokens(evaluated)} in {_seconds(timings.prefill_ms)}{speed}"
-    yield "first token", f"after {_seconds(timings.ttft_ms)}"
-    decoded = f"{_tokens(usage.completion_tokens)} in {_seconds(timings.decode_ms)}"
-    yield "decode", decoded + _speed(timings.decode_tps)
+    speed = speed_part(timings.prefill_tps)
+    yield "prompt", f"{format_tokens(usage.prompt_tokens)}, {usage.cached_tokens} of them cached"
+    yield "prefill", f"{format_tokens(evaluated)} in {format_seconds(timings.prefill_ms)}{speed}"
+    yield "first token", f"after {format_seconds(timings.ttft_ms)}"
+    decoded = f"{format_tokens(usage.completion_tokens)} in {format_seconds(timings.decode_ms)}"
+    yield "decode", decoded + speed_part(timings.decode_tps)
     if timings.major_faults:
         yield "disk", f"{timings.major_faults:,} pages were read from the disk meanwhile"
 
@@ -87,7 +87,7 @@ def _model(opened: Opened | None) -> Iterator[tuple[str, str]]:
     if opened is None:
         yield "model", "not loaded"
         return
-    yield "load", _seconds(opened.loaded.load_ms)
+    yield "load", format_seconds(opened.loaded.load_ms)
     for each in allocations(opened.plan, opened.loaded.buffers):
         planned = f"{format_bytes(each.planned.total)} planned"
         yield f"memory {single_line(each.device)}", f"{format_bytes(each.real.total)} of {planned}"
@@ -95,17 +95,8 @@ def _model(opened: Opened | None) -> Iterator[tuple[str, str]]:
 
 def _chat(totals: ChatTotals) -> Iterator[tuple[str, str]]:
     count = "1 answer" if totals.answers == 1 else f"{totals.answers} answers"
-    yield "this chat", f"{count}, {_tokens(totals.said)} in {_seconds(totals.decode_ms)}"
-    yield "", f"{_tokens(totals.prefilled)} prefilled in {_seconds(totals.prefill_ms)}, {totals.cached} cached"
-
-
-def _tokens(count: int) -> str:
-    return "1 token" if count == 1 else f"{count} tokens"
-
-
-def _seconds(milliseconds: float) -> str:
-    return f"{milliseconds / 1000:.2f} s"
-
-
-def _speed(per_second: float) -> str:
-    return f", {format_speed(per_second)}" if per_second > 0 else ""
+    yield "this chat", f"{count}, {format_tokens(totals.said)} in {format_seconds(totals.decode_ms)}"
+    yield (
+        "",
+        f"{format_tokens(totals.prefilled)} prefilled in {format_seconds(totals.prefill_ms)}, {totals.cached} cached",
+    )

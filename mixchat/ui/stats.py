@@ -21,10 +21,10 @@ def stats_line(finished: Finished, opened: Opened) -> str:
     usage, timings = finished.usage, finished.timings
     cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
     parts = (
-        f"load {_seconds(opened.loaded.load_ms)}",
-        f"prefill {_tokens(usage.prompt_tokens)}{cached}{_speed(timings.prefill_tps)}",
-        f"first token {_seconds(timings.ttft_ms)}",
-        f"decode {_tokens(usage.completion_tokens)}{_speed(timings.decode_tps)}",
+        f"load {format_seconds(opened.loaded.load_ms)}",
+        f"prefill {format_tokens(usage.prompt_tokens)}{cached}{speed_part(timings.prefill_tps)}",
+        f"first token {format_seconds(timings.ttft_ms)}",
+        f"decode {format_tokens(usage.completion_tokens)}{speed_part(timings.decode_tps)}",
         *_memory(allocations(opened.plan, opened.loaded.buffers)),
     )
     return " | ".join(parts)
@@ -50,13 +50,16 @@ def _memory(found: Iterable[Allocation]) -> Iterator[str]:
         yield f"{each.device} {format_bytes(each.real.total)} of {format_bytes(each.planned.total)} planned"
 
 
-def _speed(per_second: float) -> str:
+def speed_part(per_second: float) -> str:
+    """`, 7.4 t/s` behind a count of tokens; nothing where none were computed."""
     return f", {format_speed(per_second)}" if per_second > 0 else ""
 
 
-def _seconds(milliseconds: float) -> str:
+def format_seconds(milliseconds: float) -> str:
+    """Milliseconds as seconds such as `1.25 s`."""
     return f"{milliseconds / 1000:.2f} s"
 
 
-def _tokens(count: int) -> str:
+def format_tokens(count: int) -> str:
+    """A count such as `1 token` or `22 tokens`."""
     return "1 token" if count == 1 else f"{count} tokens"

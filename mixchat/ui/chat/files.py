@@ -6,7 +6,7 @@ Knows what a person is told of it; refuses to know how files are read and what a
 import shlex
 
 from mixchat.app.attaching import read_attachments
-from mixchat.chat.attachments import Attachment, render_attachment
+from mixchat.chat.attachments import render_attachment
 from mixchat.errors import UsageError
 from mixchat.ui.chat.context import Context, Outcome
 from mixchat.ui.clipboard import copied_line, last_code, osc52
@@ -27,12 +27,16 @@ def attach(context: Context, argument: str) -> Outcome:
     elif not desk.attachments:
         screen.reply("No files go with the next message. /file PATH... adds some; * and ** match many.")
         return None
-    lines = [f"{_size(context, each)}  {single_line(each.name)}" for each in desk.attachments]
+    texts = [render_attachment(each) for each in desk.attachments]
+    counts = [context.talk.context.count(text) for text in texts]
+    lines = [
+        f"{_size(text, count)}  {single_line(each.name)}"
+        for each, text, count in zip(desk.attachments, texts, counts, strict=True)
+    ]
     screen.reply("\n".join(lines))
     screen.tell("They go with your next message; /file none takes them back.")
-    sizes = [context.talk.context.count(render_attachment(each)) or 0 for each in desk.attachments]
     opened = context.talk.opened
-    if opened is not None and sum(sizes) >= opened.loaded.context:
+    if opened is not None and sum(count or 0 for count in counts) >= opened.loaded.context:
         most = opened.model.context_length
         screen.tell(f"The context of {opened.loaded.context} tokens does not hold them; /set ctx N, at most {most}.")
     return None
@@ -60,8 +64,6 @@ def _split(argument: str) -> list[str]:
         raise UsageError("A quotation mark has no partner.", "Write names with spaces like 'this one.txt'.") from exc
 
 
-def _size(context: Context, attachment: Attachment) -> str:
+def _size(text: str, tokens: int | None) -> str:
     """Tokens, or characters as long as no model is loaded."""
-    text = render_attachment(attachment)
-    tokens = context.talk.context.count(text)
     return f"{len(text):>9,} characters" if tokens is None else f"{tokens:>9,} tokens"

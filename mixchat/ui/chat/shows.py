@@ -3,11 +3,10 @@
 Knows which view belongs to which word; refuses to know how views look.
 """
 
-from collections.abc import Sequence
+from functools import reduce
 
 from mixchat.app.chat_settings import RELOADING
 from mixchat.app.planning import Planned
-from mixchat.engine.events import Finished
 from mixchat.errors import UsageError
 from mixchat.store.options import nearest
 from mixchat.store.settings import Settings
@@ -130,7 +129,7 @@ def _stats(context: Context) -> None:
     last, opened = context.talk.last, context.talk.opened
     if last is None or opened is None:
         raise UsageError("There is no answer yet.", "Say something first.")
-    context.screen.draw(chat_stats_view(last, opened, _totals(context.talk.totals)))
+    context.screen.draw(chat_stats_view(last, opened, reduce(ChatTotals.plus, context.talk.totals, ChatTotals())))
 
 
 def _thinking(context: Context) -> None:
@@ -138,15 +137,3 @@ def _thinking(context: Context) -> None:
     if not thoughts:
         raise UsageError("The model has not thought aloud.", "Models that reason show it here.")
     context.screen.reply(context.screen.cleaned(thoughts[-1].strip()))
-
-
-def _totals(answers: Sequence[Finished]) -> ChatTotals:
-    usages, timings = [each.usage for each in answers], [each.timings for each in answers]
-    return ChatTotals(
-        answers=len(answers),
-        prefilled=sum(usage.prompt_tokens - usage.cached_tokens for usage in usages),
-        cached=sum(usage.cached_tokens for usage in usages),
-        said=sum(usage.completion_tokens for usage in usages),
-        prefill_ms=sum(each.prefill_ms for each in timings),
-        decode_ms=sum(each.decode_ms for each in timings),
-    )
