@@ -19,7 +19,7 @@ class Vocabulary:
     """A loaded model's tokenizer."""
 
     def __init__(self, handle: Any, vocab: Any) -> None:  # noqa: ANN401
-        self._vocab = vocab
+        self._vocab = self.pointer = vocab
         self._buffer = ctypes.create_string_buffer(_PIECE_BYTES)
         self.size: int = llama.llama_vocab_n_tokens(vocab)
         self._spm = llama.llama_vocab_type(vocab) == _SPM
