@@ -21,6 +21,8 @@ _CAUSES: Final = {
     signal.SIGILL: "this build of llama.cpp uses instructions that this CPU lacks",
     signal.SIGABRT: "llama.cpp gave up",
     signal.SIGTERM: "terminated from outside",
+    # Only the worker sets this alarm, for llama.cpp's grammar sampler.
+    signal.SIGVTALRM: "the grammar has too many ways to go on; write it without rules that match the same text twice",
 }
 # ggml-rpc.cpp: a client's last words when its server is gone or speaks another version, the endpoint where it is told.
 _SERVER_GONE: Final = re.compile(

@@ -179,6 +179,8 @@ class LoadRequest:
         experts_used: Experts that each token passes; None: as the file says.
         architecture: llama.cpp's name of it, which the file's key for that begins with; only needed with
             `experts_used`.
+        sequences: Answers that may be in the making at once. They share the context's cells: the room of each is what
+            the others leave.
     """
 
     path: str
@@ -197,6 +199,7 @@ class LoadRequest:
     read_ahead: bool = True
     experts_used: int | None = None
     architecture: str = ""
+    sequences: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,9 @@ class GenerateRequest:
         max_tokens: Limit of the answer; None goes on to the end of the context.
         stop: Texts that end the answer and are not part of it.
         shown: Control tokens, by their text, that are part of the answer's text; all others have no text.
+        grammar: What the answer obeys, in GBNF with the rule `root`; empty: nothing.
+        own_batch: So many of the first tokens are evaluated as batches of their own, so that a prefix that was kept
+            gives the same numbers as one that is evaluated.
     """
 
     tokens: tuple[int, ...]
@@ -215,6 +221,8 @@ class GenerateRequest:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
+    grammar: str = ""
+    own_batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Knows the questions and their answers; refuses to know whether a child process, 
 answers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from mixchat.chat.messages import Message, Piece
@@ -15,10 +15,12 @@ from mixchat.engine.events import (
     Loaded,
     Loading,
     LoadRequest,
+    Prefilling,
     StateKept,
     StateKey,
     StateRestored,
 )
+from mixchat.errors import MixchatError
 
 
 class Engine(Protocol):
@@ -60,11 +62,43 @@ class Engine(Protocol):
             BadTemplate: It fails, hangs or grows without end.
         """
 
+    def check_grammar(self, grammar: str) -> None:
+        """See whether a grammar can be compiled; the vocabulary alone is enough for that.
+
+        Raises:
+            UsageError: It cannot; the message says why.
+        """
+
     def generate(self, request: GenerateRequest) -> Iterator[GenerateEvent]:
         """Continue a prompt; ends with `Finished`, whose reason is "interrupted" after `interrupt`.
 
         Raises:
             PromptTooLong: The prompt leaves no room for an answer.
+        """
+
+    def generate_many(
+        self, requests: Iterable[GenerateRequest | None]
+    ) -> Iterator[tuple[int, GenerateEvent | MixchatError]]:
+        """Continue several prompts at once, as many as the loaded context has sequences; each event with its index.
+
+        Requests are taken only when there is a sequence for them, so they may be made while the answers to others
+        arrive, and have no end; `tokenize` may be asked meanwhile. None says that there is none yet: it is asked for
+        again once something has arrived, or at once when nothing runs.
+
+        Each ends with `Finished`, or with an error, which ends no other. What its prompt has in common with others is
+        evaluated once. After `interrupt` those that run end with the reason "interrupted", and no other begins.
+
+        A request with a seed runs alone, since the rounding depends on what shares a batch; a greedy one does not, and
+        its text may differ from that of a run on its own.
+        """
+
+    def evaluate(self, tokens: Sequence[int]) -> Iterator[Prefilling]:
+        """Evaluate tokens, in the first sequence and with no answer, so that they can be kept or continued.
+
+        Ends with all done, or before it after `interrupt`.
+
+        Raises:
+            PromptTooLong: They leave no room for an answer.
         """
 
     def keep_state(self, path: str, key: StateKey) -> StateKept:

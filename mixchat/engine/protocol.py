@@ -81,6 +81,30 @@ class AskGenerate:
 
 
 @dataclass(frozen=True, slots=True)
+class AskGrammar:
+    """Compile a grammar and forget it; answered by `GrammarFits`, or an error that says what is wrong with it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrammarFits:
+    """A grammar can be compiled."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskEvaluate:
+    """Evaluate tokens without an answer; answered by `Prefilling` events and `Evaluated`."""
+
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The end of an evaluation, be it cancelled or not."""
+
+
+@dataclass(frozen=True, slots=True)
 class AskKeepState:
     """Write what is evaluated to `path`; answered by `StateKept`. `build`: identity of llama.cpp's build."""
 
@@ -215,7 +239,7 @@ _TYPES: Final[dict[str, type]] = {
         *(AskMeasure, Measured, Cancel, Cancelled, Failed, Control, Message, Text, Override),
         *(events.Sampling, events.Loading, events.Prefilling, events.Token, events.Usage, events.Timings),
         *(events.Finished, events.DeviceInfo, events.BufferSize, events.Loaded, events.LoadRequest),
-        events.GenerateRequest,
+        *(events.GenerateRequest, AskEvaluate, Evaluated, AskGrammar, GrammarFits),
     )
 }
 

@@ -27,7 +27,9 @@ def compute_buffers(fields: dict[str, object]) -> dict[str, int]:
     model = llama.llama_model_load_from_file(request.path.encode(), params)
     assert model, log.reason()
     how: Any = llama.llama_context_default_params()
-    how.n_ctx, how.n_batch, how.n_ubatch, how.n_outputs_max = request.context, request.ubatch, request.ubatch, 1
+    how.n_ctx, how.n_batch, how.n_ubatch = request.context, request.ubatch, request.ubatch
+    how.n_seq_max = how.n_outputs_max = request.sequences
+    how.kv_unified = request.sequences > 1
     how.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
     how.type_k = how.type_v = _KV_TYPES[request.kv_type]
     context = llama.llama_init_from_model(model, how)

@@ -1,7 +1,9 @@
 """A scripted engine: a token per character, another one when it is sampled, and one per markup; it dies on command."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
 
 from mixchat.chat.messages import Control, Message, Piece
 from mixchat.engine.events import (
@@ -20,7 +22,7 @@ from mixchat.engine.events import (
     Token,
     Usage,
 )
-from mixchat.errors import EngineDied, EngineError
+from mixchat.errors import EngineDied, EngineError, MixchatError, UsageError
 from mixchat.plan.memory import round_context
 
 SAMPLED = 1_000_000
@@ -43,7 +45,7 @@ class FakeEngine:
     Attributes:
         dies_at: `devices`, `load`, `tokenize`, `render`, `prefill` or `decode`: raises EngineDied there, once.
         on_step: Called at each of those with its name, before anything else.
-        loads: The requests it got; `generations`, `tokenized` and `rendered` likewise.
+        loads: The requests it got; `generations`, `evaluations`, `tokenized` and `rendered` likewise.
         servers: The RPC servers of each question for devices; each answers with a device like REMOTE.
         closed: How often it was closed.
         kept: Evaluated states by path; another engine may be given them.
@@ -56,6 +58,7 @@ class FakeEngine:
         self.on_step: Callable[[str], object] = lambda _step: None
         self.loads: list[LoadRequest] = []
         self.generations: list[GenerateRequest] = []
+        self.evaluations: list[tuple[int, ...]] = []
         self.tokenized: list[tuple[Piece, ...]] = []
         self.rendered: list[tuple[Message, ...]] = []
         self.servers: list[tuple[str, ...]] = []
@@ -98,6 +101,11 @@ class FakeEngine:
         self.rendered.append(tuple(messages))
         return self._template(messages)
 
+    def check_grammar(self, grammar: str) -> None:
+        self._need_model()
+        if "root" not in grammar:
+            raise UsageError("The grammar has no root.", "Correct it.")
+
     def generate(self, request: GenerateRequest) -> Iterator[GenerateEvent]:
         self.generations.append(request)
         assert not self._need_model().vocab_only
@@ -125,6 +133,34 @@ class FakeEngine:
             done = total if said or reason == "stop" else cached
             self._held = (*request.tokens[:done], *(said if reason == "stop" else said[:-1]))
         yield Finished(reason, Usage(total, cached, len(said)), Timings(ttft_ms=1.0))  # type: ignore[arg-type]
+
+    def generate_many(
+        self, requests: Iterable[GenerateRequest | None]
+    ) -> Iterator[tuple[int, GenerateEvent | MixchatError]]:
+        """One after the other."""
+        for index, request in enumerate(each for each in requests if each is not None):
+            try:
+                for event in self.generate(request):
+                    yield index, event
+            except MixchatError as error:
+                yield index, error
+            if self._stopped:
+                return
+
+    def evaluate(self, tokens: Sequence[int]) -> Iterator[Prefilling]:
+        self.evaluations.append(tuple(tokens))
+        self._need_model()
+        self._running, self._stopped = True, False
+        cached = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self._held, tokens, strict=False)))
+        self._held = tuple(tokens[:cached])
+        try:
+            self._step("evaluate")
+            yield Prefilling(cached, len(tokens), cached)
+            if cached < len(tokens) and not self._stopped:
+                self._held = tuple(tokens)
+                yield Prefilling(len(tokens), len(tokens), cached)
+        finally:
+            self._running = False
 
     def keep_state(self, path: str, key: StateKey) -> StateKept:
         self._step("keep")
@@ -181,3 +217,12 @@ class FakeEngine:
             self.dies_at = ""
             self._running, self._model = False, None
             raise EngineDied(f"The engine was killed by SIGSEGV at {name}.", "Say it again.", 11)
+
+
+class KeepingEngine(FakeEngine):
+    """A scripted engine whose states are files, too."""
+
+    def keep_state(self, path: str, key: StateKey) -> StateKept:
+        kept = super().keep_state(path, key)
+        Path(path).write_bytes(bytes(1024 * kept.tokens))
+        return kept

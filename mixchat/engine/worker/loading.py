@@ -42,6 +42,7 @@ class Model:
         context: llama_context pointer; None when only the vocabulary is loaded.
         n_ctx: Tokens that fit the KV cache; 0 without a context.
         n_batch: Tokens of one batch.
+        sequences: Sequences that share the KV cache.
         threads: Compute threads that were asked for.
         servers: RPC servers (IP:PORT) that hold a part of it.
         held: What llama.cpp points to while the model lives.
@@ -54,6 +55,7 @@ class Model:
     n_batch: int
     threads: int
     servers: frozenset[str] = frozenset()
+    sequences: int = 1
     held: list[object] = field(default_factory=list)
 
     def free(self) -> None:
@@ -112,7 +114,7 @@ def _load_weights(request: LoadRequest, abort: AbortFlag, log: Log, progress: _P
     handle = llama.llama_model_load_from_file(request.path.encode(), params)
     if handle:
         vocab = llama.llama_model_get_vocab(handle)
-        return Model(handle, vocab, None, 0, 0, request.threads, endpoints(request.devices), [held])
+        return Model(handle, vocab, None, 0, 0, request.threads, endpoints(request.devices), request.sequences, [held])
     if abort.is_set():
         raise LoadCancelled
     _check_room(log, "the weights")
@@ -135,8 +137,11 @@ def _add_context(model: Model, request: LoadRequest, abort: AbortFlag, log: Log)
     params = llama.llama_context_default_params()
     params.n_ctx = request.context
     params.n_batch = params.n_ubatch = min(request.ubatch, request.context)
-    params.n_seq_max = 1
-    params.n_outputs_max = request.outputs
+    if request.sequences > 1:
+        params.n_batch = max(params.n_batch, request.sequences + 1)
+        params.kv_unified = True
+    params.n_seq_max = request.sequences
+    params.n_outputs_max = max(request.outputs, request.sequences)
     params.n_threads = params.n_threads_batch = request.threads
     params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
     params.type_k = params.type_v = _KV_TYPES[request.kv_type]

@@ -14,11 +14,13 @@ from pathlib import Path
 from mixchat.engine import protocol
 from mixchat.engine.events import LoadRequest
 from mixchat.engine.worker.bindings import AbortFlag, llama
+from mixchat.engine.worker.cancels import Cancels
 from mixchat.engine.worker.devices import list_devices
+from mixchat.engine.worker.grammar import check_grammar
 from mixchat.engine.worker.loading import LoadCancelled, Model, load
 from mixchat.engine.worker.log import Log
 from mixchat.engine.worker.rpc import register
-from mixchat.engine.worker.scheduler import Cancels, Scheduler
+from mixchat.engine.worker.scheduler import Scheduler
 from mixchat.engine.worker.snapshots import Snapshots
 from mixchat.engine.worker.vocabulary import Vocabulary
 from mixchat.errors import EngineError, MixchatError
@@ -110,6 +112,10 @@ class Worker:
                 if self._scheduler is None:
                     raise EngineError("No model is loaded.", "Load one first.")
                 self._scheduler.start(request_id, request)
+            case protocol.AskEvaluate(tokens):
+                if self._scheduler is None:
+                    raise EngineError("No model is loaded.", "Load one first.")
+                self._scheduler.evaluate(request_id, tokens)
             case protocol.AskKeepState() | protocol.AskRestoreState():
                 self._send(request_id, self._state(message, request_id))
             case _:
@@ -125,6 +131,11 @@ class Worker:
                 if self._vocabulary is None:
                     raise EngineError("No model is loaded.", "Load one first.")
                 return protocol.Tokens(self._vocabulary.tokens(pieces, prompt=prompt))
+            case protocol.AskGrammar(text):
+                if self._vocabulary is None:
+                    raise EngineError("No model is loaded.", "Load one first.")
+                check_grammar(text, self._vocabulary)
+                return protocol.GrammarFits()
             case protocol.AskRender(source, messages, bos, eos):
                 from mixchat.engine.worker.template import render  # noqa: PLC0415 - the mistral path needs no Jinja
 

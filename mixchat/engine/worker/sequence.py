@@ -10,41 +10,45 @@ from collections.abc import Iterator
 
 from mixchat.chat.stops import StopScanner
 from mixchat.engine.events import Finished, FinishReason, GenerateRequest, Timings, Token, Usage
+from mixchat.engine.worker.grammar import Grammar
 from mixchat.engine.worker.sampler import Sampler
+from mixchat.engine.worker.task import Task
 from mixchat.engine.worker.vocabulary import Vocabulary
+from mixchat.errors import UsageError
 
 
-class Sequence:
+class Sequence(Task):
     """State of one generate request.
 
-    Attributes:
-        request_id: Whom the events go to.
-        slot: llama.cpp's sequence id.
-        pending: Tokens that wait to be evaluated: the rest of the prompt, or the last sampled token.
-        prefilling: No token was sampled yet.
-        reproducible: The same request is to give the same text: greedy, or with a seed.
+    With a seed it is alone: other sequences in its batches would change the rounding, and with it the text.
     """
 
-    def __init__(self, request_id: int, request: GenerateRequest, cached: int, vocabulary: Vocabulary) -> None:
-        self.request_id = request_id
-        self.slot = 0
-        self.pending = list(request.tokens[cached:])
-        self.prefilling = True
-        self.total = len(request.tokens)
-        self.cached = cached
-        self.reproducible = request.sampling.temperature == 0 or request.sampling.seed is not None
+    samples = True
+
+    def __init__(self, request_id: int, request: GenerateRequest, vocabulary: Vocabulary) -> None:
+        super().__init__(request_id, request.tokens, request.own_batch)
+        self.alone = request.sampling.seed is not None
+        self.reproducible = self.alone or request.sampling.temperature == 0
         self._vocabulary = vocabulary
         self._max_tokens = request.max_tokens
-        self._sampler = Sampler(request.sampling, vocabulary.size, request.tokens)
-        self._stops = StopScanner(request.stop)
         self._shown = vocabulary.controls(request.shown)
+        grammar = Grammar(request.grammar, vocabulary, self._shown) if request.grammar else None
+        self._sampler = Sampler(request.sampling, vocabulary.size, request.tokens, grammar)
+        self._stops = StopScanner(request.stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._completion = 0
         self._faults = _major_faults()
         self._started = time.monotonic()
         self._first = self._started
 
-    def sample(self, context: object, index: int, room: int) -> Iterator[Token | Finished]:
+    def place(self, slot: int, done: int) -> None:
+        """See Task; the time that it waited for a slot does not count."""
+        super().place(slot, done)
+        if self.prefilling:
+            self._started = time.monotonic()
+            self._faults = _major_faults()
+
+    def sample(self, context: object, index: int, room: int) -> Iterator[Token | Finished | UsageError]:
         """Choose the next token and yield what follows from it.
 
         Args:
@@ -52,7 +56,12 @@ class Sequence:
             index: The batch's token whose logits count.
             room: Tokens that still fit the context.
         """
-        token = self._sampler.sample(context, index)
+        try:
+            token = self._sampler.sample(context, index)
+        except UsageError as error:
+            self.free()
+            yield error
+            return
         if self.prefilling:
             self.prefilling = False
             self._first = time.monotonic()
@@ -65,10 +74,12 @@ class Sequence:
         yield Token(text, token)
         if stopped:
             yield self._finished("stop")
+        elif self._sampler.at_end():
+            yield from self.finish("stop")
         elif self._completion == self._max_tokens or room < 1:
             yield from self.finish("length")
         else:
-            self.pending = [token]
+            self.tokens.append(token)
 
     def finish(self, reason: FinishReason) -> Iterator[Token | Finished]:
         """Yield the text that was held back, and the end."""
@@ -88,7 +99,7 @@ class Sequence:
         now = time.monotonic()
         first = now if self.prefilling else self._first
         prefill, decode = first - self._started, now - first
-        evaluated = self.total - self.cached - (len(self.pending) if self.prefilling else 0)
+        evaluated = (self.done if self.prefilling else self.total) - self.cached
         return Finished(
             reason,
             Usage(self.total, self.cached, self._completion),
