@@ -205,6 +205,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("output", "choice", "markdown", "How a chat shows answers", choices=("markdown", "raw")),
     Setting("keys", "choice", "emacs", "How the keys edit a line of a chat", choices=("emacs", "vi")),
     Setting("snapshots", "size", 4 << 30, "Disk for evaluated chats, which resume at once"),
+    Setting("prompt_cache", "size", 2 << 30, "Disk for evaluated prompts; 0 keeps none"),
 )
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}

@@ -37,7 +37,16 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True)
-class _Snapshot:
+class KeptSnapshot:
+    """A session's snapshot.
+
+    Attributes:
+        session: The session's id.
+        path: The file.
+        nbytes: Its bytes.
+        used: When it was written or used last, in nanoseconds since 1970.
+    """
+
     session: str
     path: Path
     nbytes: int
@@ -107,23 +116,43 @@ def remove_snapshot(places: Places, session_id: str) -> None:
             raise OutputError(f"{each} cannot be removed.", "Check the permissions of its folder.")
 
 
+def list_snapshots(places: Places) -> tuple[KeptSnapshot, ...]:
+    """All snapshots, the one that was used last first."""
+    return tuple(sorted(_snapshots(places), key=lambda each: (-each.used, each.session)))
+
+
+def clear_snapshots(places: Places) -> tuple[KeptSnapshot, ...]:
+    """Remove the snapshots of all sessions that are not open, and what killed writers left; returns those that went.
+
+    Raises:
+        OutputError: One cannot be removed.
+    """
+    removed = []
+    for each in list_snapshots(places):
+        if _is_closed(places, each.session):
+            remove_snapshot(places, each.session)
+            removed.append(each)
+    _remove_leftovers(places, "")
+    return tuple(removed)
+
+
 def _folder(places: Places) -> Path:
     return places.cache / "kv"
 
 
-def _turn_to_go(snapshot: _Snapshot, keep: str, budget: int) -> int:
+def _turn_to_go(snapshot: KeptSnapshot, keep: str, budget: int) -> int:
     if snapshot.session != keep:
         return 1
     return 0 if snapshot.nbytes > budget else 2
 
 
-def _snapshots(places: Places) -> Iterator[_Snapshot]:
+def _snapshots(places: Places) -> Iterator[KeptSnapshot]:
     for entry in _entries(places):
         session = entry.name.removesuffix(_SUFFIX)
         with suppress(OSError):
             if entry.name.endswith(_SUFFIX) and is_id(session) and entry.is_file(follow_symlinks=False):
                 about = entry.stat(follow_symlinks=False)
-                yield _Snapshot(session, Path(entry.path), about.st_size, about.st_mtime_ns)
+                yield KeptSnapshot(session, Path(entry.path), about.st_size, about.st_mtime_ns)
 
 
 def _remove_leftovers(places: Places, keep: str) -> None:

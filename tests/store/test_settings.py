@@ -39,6 +39,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "output": ("markdown", "raw"),
     "keys": ("emacs", "vi"),
     "snapshots": (0, 4 << 30),
+    "prompt_cache": (0, 2 << 30),
 }
 BAD: dict[str, tuple[object, ...]] = {
     "model": (3, True),
@@ -67,6 +68,7 @@ BAD: dict[str, tuple[object, ...]] = {
     "output": ("html", False),
     "keys": ("ed", 1),
     "snapshots": (-1, "4G", True),
+    "prompt_cache": (-1, "2G", False),
 }
 
 

@@ -10,7 +10,16 @@ from mixchat.errors import OutputError
 from mixchat.store.locks import hold
 from mixchat.store.places import Places
 from mixchat.store.session_file import lock_path
-from mixchat.store.snapshots import Pruned, mark_used, prune, remove_snapshot, snapshot_path, total
+from mixchat.store.snapshots import (
+    Pruned,
+    clear_snapshots,
+    list_snapshots,
+    mark_used,
+    prune,
+    remove_snapshot,
+    snapshot_path,
+    total,
+)
 
 IDS = tuple(f"20261122-045{number}-aaaa" for number in range(5))
 
@@ -120,3 +129,18 @@ def test_what_cannot_be_removed_is_told_by_remove_and_passed_over_by_prune(
     assert prune(places, 0, IDS[0]) == Pruned((), 10, kept=True)
     with pytest.raises(OutputError, match="cannot be removed"):
         remove_snapshot(places, IDS[0])
+
+
+def test_clearing_removes_those_of_closed_sessions_and_leftovers(places: Places) -> None:
+    assert clear_snapshots(places) == ()
+    written(places, {0: 10, 1: 20, 2: 30})
+    folder = places.cache / "kv"
+    (folder / f".{IDS[3]}.kv.12ab.tmp").write_bytes(b"half")
+    assert [(each.session, each.nbytes) for each in list_snapshots(places)] == [
+        (IDS[2], 30),
+        (IDS[1], 20),
+        (IDS[0], 10),
+    ]
+    with hold(lock_path(places, IDS[1])):
+        assert [each.session for each in clear_snapshots(places)] == [IDS[2], IDS[0]]
+    assert [path.name for path in folder.iterdir()] == [f"{IDS[1]}.kv"]
