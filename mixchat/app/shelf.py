@@ -56,7 +56,7 @@ class Shelf:
         self._check()
         if reference:
             return find(self.house.places, reference)
-        others = [info.id for info in self.all() if info.id != session]
+        others = [info.id for info in self.all() if info.id != session and info.purpose == "chat"]
         if not others:
             raise NotFound("There is no other session.", "/sessions lists them.")
         return others[0]

@@ -6,12 +6,13 @@ changes nothing.
 
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from mixchat.chat.journal import Dialogue, Record, apply
 from mixchat.chat.records import VERSION, from_object, missing_before, to_object
@@ -20,11 +21,21 @@ from mixchat.store.moments import parse_moment
 from mixchat.store.places import Places
 from mixchat.store.session_lines import Damage, Line, line_of, scan
 
+Purpose = Literal["chat", "ask"]
+"""What began a session; `-c` of either goes on with its own."""
+
 MOST_BYTES: Final = 256 << 20
 """Of a session that is read; of a larger one only the beginning is, and it cannot be gone on with."""
 
-_ID: Final = re.compile(r"(\d{8}-\d{4})-[a-z0-9]{4}")
+_LETTERS: Final = "23456789abcdefghjkmnpqrstuvwxyz"
+_RANDOM: Final[dict[Purpose, int]] = {"chat": 4, "ask": 5}
+"""So many letters are behind the moment, so that a list of names tells which sessions may be old ones of `ask`; what
+began a session is what its first line says."""
+
+_ID: Final = re.compile(r"\d{8}-\d{4}-[a-z0-9]{4,5}")
 _SUFFIX: Final = ".jsonl"
+_ASKED_LENGTH: Final = len("20261122-0455-") + _RANDOM["ask"] + len(_SUFFIX)
+_LONGEST_HEADER: Final = 4096
 _TOO_LARGE: Final = "It is larger than 256 MiB: only its beginning is read, and it cannot be gone on with."
 _NEWER: Final = "A newer mixchat wrote it: what is known here is read, and it cannot be gone on with."
 
@@ -42,6 +53,7 @@ class Kept:
         damage: What could not be read.
         read_only: Why nothing may be appended, in a sentence; empty when it may.
         mended: What the file must hold before something is appended; None when it does.
+        purpose: What began it.
     """
 
     id: str
@@ -52,6 +64,7 @@ class Kept:
     damage: tuple[Damage, ...] = ()
     read_only: str = ""
     mended: bytes | None = None
+    purpose: Purpose = "chat"
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -87,6 +100,16 @@ def damaged_path(places: Places, session: str) -> Path:
     return session_path(places, session).with_name(f"{session}.damaged")
 
 
+def new_id(begun: datetime, purpose: Purpose) -> str:
+    """An id for a session; another session may have it already.
+
+    Args:
+        begun: When it begins, in UTC.
+        purpose: What begins it.
+    """
+    return f"{begun:%Y%m%d-%H%M}-{''.join(secrets.choice(_LETTERS) for _ in range(_RANDOM[purpose]))}"
+
+
 def is_id(text: str) -> bool:
     """Whether a text has the form of an id."""
     return _ID.fullmatch(text) is not None
@@ -94,17 +117,38 @@ def is_id(text: str) -> bool:
 
 def session_ids(places: Places) -> tuple[str, ...]:
     """All sessions, the one that began first at the front."""
-    try:
-        names = os.listdir(sessions_folder(places))  # noqa: PTH208 - no Path for each of a thousand
-    except OSError:
-        return ()
-    found = (name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
+    found = (name.removesuffix(_SUFFIX) for name in _names(places) if name.endswith(_SUFFIX))
     return tuple(sorted(each for each in found if is_id(each)))
 
 
-def header_of(session: str, created: datetime) -> bytes:
+def asked_ids(places: Places) -> tuple[str, ...]:
+    """The sessions that `ask` may have begun, by their names alone; `purpose_of` says whether it did."""
+    found = (name.removesuffix(_SUFFIX) for name in _names(places) if len(name) == _ASKED_LENGTH)
+    return tuple(each for each in found if is_id(each))
+
+
+def _names(places: Places) -> list[str]:
+    try:
+        return os.listdir(sessions_folder(places))  # noqa: PTH208 - no Path for each of a thousand
+    except OSError:
+        return []
+
+
+def header_of(session: str, created: datetime, purpose: Purpose = "chat") -> bytes:
     """A session's first line."""
-    return line_of({"v": VERSION, "kind": "session", "id": session, "created": created.isoformat(timespec="seconds")})
+    moment = created.isoformat(timespec="seconds")
+    begun_by = {} if purpose == "chat" else {"for": purpose}
+    return line_of({"v": VERSION, "kind": "session", "id": session, "created": moment, **begun_by})
+
+
+def purpose_of(places: Places, session: str) -> Purpose:
+    """What began a session, by its first line alone; a chat where that cannot be read."""
+    try:
+        with session_path(places, session).open("rb") as file:
+            header = next(iter(scan(file.readline(_LONGEST_HEADER))), None)
+    except OSError:
+        return "chat"
+    return _purpose(header.item) if isinstance(header, Line) else "chat"
 
 
 def read_file(places: Places, session: str) -> Kept:
@@ -143,6 +187,13 @@ def _begun(session: str, otherwise: datetime) -> datetime:
         return otherwise
 
 
+def _purpose(header: object) -> Purpose:
+    match header:
+        case {"kind": "session", "for": "ask"}:
+            return "ask"
+    return "chat"
+
+
 class _Content:
     """What the parts of a file come to; None in `lines` is a place where something was damaged."""
 
@@ -151,6 +202,7 @@ class _Content:
         self.damage: list[Damage] = []
         self.created: datetime | None = None
         self.newer = False
+        self.purpose: Purpose = "chat"
         for part in parts:
             if isinstance(part, Damage) or not self._known(part):
                 self.damage.append(Damage(part.offset, part.raw))
@@ -161,6 +213,7 @@ class _Content:
         match line.item:
             case {"kind": "session", "v": int(version), "created": str(created)}:
                 self.created = self.created or parse_moment(created)
+                self.purpose = _purpose(line.item)
                 self.newer = self.newer or version > VERSION
                 self.lines.append((line.raw, None))
                 return True
@@ -184,6 +237,7 @@ def _understood(kept: Kept, data: bytes) -> Kept:
         records=tuple(record for _line, record in lines if record is not None),
         damage=tuple(content.damage),
         read_only=_NEWER if content.newer else "",
+        purpose=content.purpose,
         mended=None if content.newer or mended == data else mended,
     )
 

@@ -15,7 +15,7 @@ from mixchat.chat.records import LOST
 from mixchat.errors import NotFound, OutputError, UsageError
 from mixchat.store.options import nearest
 from mixchat.store.places import Places
-from mixchat.store.session_file import Kept, read_file, session_ids, session_path
+from mixchat.store.session_file import Kept, Purpose, purpose_of, read_file, session_ids, session_path
 
 _LIST: Final = "mixchat sessions list shows them."
 _TITLE: Final = 200
@@ -38,6 +38,7 @@ class SessionInfo:
         model: The model reference that answered last; empty: none did.
         nbytes: Bytes on disk, without its snapshot.
         damaged: Some of it cannot be read.
+        purpose: What began it.
     """
 
     id: str
@@ -49,6 +50,7 @@ class SessionInfo:
     model: str
     nbytes: int
     damaged: bool = False
+    purpose: Purpose = "chat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,8 @@ def find(places: Places, ref: str) -> str:
     raise NotFound(f"There is no session {ref}.", f"Did you mean {near}? {_LIST}" if near else _LIST)
 
 
-def latest(places: Places) -> str:
-    """The id of the session that was changed last.
+def latest(places: Places, purpose: Purpose = "chat") -> str:
+    """The id of the session that was changed last among those that a chat, or `ask`, began.
 
     Raises:
         NotFound: There is none.
@@ -112,9 +114,10 @@ def latest(places: Places) -> str:
             about = session_path(places, each).stat()
             if about.st_size:
                 found.append((about.st_mtime_ns, each))
-    if not found:
-        raise NotFound("There is no session to go on with.", "mixchat chat begins one.")
-    return max(found)[1]
+    newest = (each for _when, each in sorted(found, reverse=True) if purpose_of(places, each) == purpose)
+    if (session := next(newest, None)) is None:
+        raise NotFound("There is no session to go on with.", f"mixchat {purpose} begins one.")
+    return session
 
 
 def read_session(places: Places, ref: str) -> Kept:
@@ -170,6 +173,7 @@ def _read(places: Places, session: str) -> tuple[SessionInfo, Dialogue]:
         model=dialogue.model,
         nbytes=kept.nbytes,
         damaged=bool(kept.damage),
+        purpose=kept.purpose,
     )
     return info, dialogue
 

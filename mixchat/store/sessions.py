@@ -5,35 +5,33 @@ refuses to know what a chat does. A session is a file of lines that only grows; 
 session_file.py for what is read of a damaged one.
 """
 
-import secrets
+import os
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Self
 
 from mixchat.chat.journal import Record
 from mixchat.chat.records import to_object
 from mixchat.errors import InUse, OutputError
 from mixchat.store.appending import Appender
-from mixchat.store.atomic import remove_leftovers, sync_folder, write_atomic
+from mixchat.store.atomic import remove_leftovers, write_atomic
 from mixchat.store.locks import hold
 from mixchat.store.places import Places, ensure_private
 from mixchat.store.session_file import (
     Kept,
+    Purpose,
     damaged_path,
     header_of,
     lock_path,
+    new_id,
     read_file,
-    session_ids,
     session_path,
     sessions_folder,
 )
 from mixchat.store.session_index import find
 from mixchat.store.session_lines import line_of
-from mixchat.store.snapshots import remove_snapshot
-
-_LETTERS: Final = "23456789abcdefghjkmnpqrstuvwxyz"
-_RANDOM: Final = 4
+from mixchat.store.session_removal import discard, prune_asked
 
 
 class Session:
@@ -59,7 +57,8 @@ class Session:
     def append(self, record: Record, *records: Record, sync: bool = True) -> None:
         """Keep records; when this returns, they outlive a kill, and with `sync` a power cut too.
 
-        The first record makes the file of a new session. Damaged parts are set aside before the first is appended.
+        The first record makes the file of a new session, and that of `ask` removes old ones. Damaged parts are set
+        aside before the first is appended.
 
         Raises:
             OutputError: They could not be written, and the file is as it was, or the session is read-only. Appending
@@ -75,9 +74,11 @@ class Session:
             )
         self._prepare()
         lines = b"".join(line_of(to_object(each)) for each in (record, *records))
-        header = header_of(self.id, self._kept.created) if self._is_new else b""
+        header = header_of(self.id, self._kept.created, self._kept.purpose) if self._is_new else b""
         self._file.append(header + lines, sync=sync)
-        self._is_new = False
+        is_new, self._is_new = self._is_new, False
+        if is_new and self._kept.purpose == "ask":
+            prune_asked(self._places)
 
     def close(self) -> None:
         """Let others write to it; closing twice does no harm."""
@@ -122,19 +123,19 @@ class Unsaved:
         self.close()
 
 
-def create(places: Places, now: datetime) -> Session:
+def create(places: Places, now: datetime, purpose: Purpose = "chat") -> Session:
     """Begin a session; nothing is on disk before its first record.
 
     Args:
         places: The folders.
         now: The time, with a time zone.
+        purpose: What begins it.
     """
     begun = now.astimezone(UTC)
-    session = _new_id(begun)
-    taken = session_ids(places)
-    while session in taken:
-        session = _new_id(begun)
-    return Session(places, Kept(session, begun, begun))
+    session = new_id(begun, purpose)
+    while os.path.lexists(session_path(places, session)):
+        session = new_id(begun, purpose)
+    return Session(places, Kept(session, begun, begun, purpose=purpose))
 
 
 def open_session(places: Places, ref: str) -> Session:
@@ -168,22 +169,7 @@ def remove(places: Places, ref: str) -> None:
     """
     session = find(places, ref)
     with _locked(places, session):
-        remove_snapshot(places, session)
-        path = session_path(places, session)
-        remove_leftovers(path)
-        try:
-            for each in (damaged_path(places, session), path, lock_path(places, session)):
-                each.unlink(missing_ok=True)
-            sync_folder(path.parent)
-        except OSError as exc:
-            raise OutputError(
-                f"The session {session} cannot be removed: {exc.strerror or exc}.",
-                "Check the permissions of its folder.",
-            ) from exc
-
-
-def _new_id(begun: datetime) -> str:
-    return f"{begun:%Y%m%d-%H%M}-{''.join(secrets.choice(_LETTERS) for _ in range(_RANDOM))}"
+        discard(places, session)
 
 
 def _locked(places: Places, session: str) -> ExitStack:

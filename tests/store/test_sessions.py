@@ -77,7 +77,7 @@ def test_an_id_is_the_moment_in_utc_and_chance(places: Places, monkeypatch: pyte
     assert re.fullmatch(r"20261122-0455-[2-9a-z]{4}", session)
     assert read_file(places, session).created == east
     drawn = iter([session, session, "20261122-0455-new2"])
-    monkeypatch.setattr(module, "_new_id", lambda _begun: next(drawn))
+    monkeypatch.setattr(module, "new_id", lambda _begun, _purpose: next(drawn))
     assert create(places, east).id == "20261122-0455-new2"
 
 
