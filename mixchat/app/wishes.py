@@ -91,6 +91,7 @@ def _mistake(pattern: str) -> str:
     """Why it is no regular expression that Python and C++ understand alike; empty when it is."""
     if _STRANGE.search(pattern):
         return "C++ does not know all of its syntax"
+    re.purge()  # a pattern that is compiled already warns no more
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
