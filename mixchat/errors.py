@@ -15,8 +15,11 @@ MixchatError
 │   ├── EngineDied             the worker process ended by itself
 │   └── AllocationFailed       a device had no room for a buffer
 ├── PromptTooLong          7   the prompt exceeds the context
+├── AnswerCut              8   the answer was cut at the most tokens
+├── BadAnswer              9   the answer is not what was asked for
 ├── NotFound              10   no such model, file or optional part
 │   └── NotPulled              a model that is not on this machine and can be fetched
+├── SomeFailed            11   some items of a batch failed
 ├── OutputError           12   stdout or a file of ours could not be written
 └── InUse                 13   another process holds it
 
@@ -173,6 +176,18 @@ class PromptTooLong(MixchatError):
         self.room = room
 
 
+class AnswerCut(MixchatError):
+    """The answer was cut at the most tokens, and that was to count as a failure."""
+
+    exit_code = 8
+
+
+class BadAnswer(MixchatError):
+    """The answer is not what was asked for: no code block is in it, or it does not satisfy the schema."""
+
+    exit_code = 9
+
+
 class NotFound(MixchatError):
     """No such model, file or optional part."""
 
@@ -181,6 +196,12 @@ class NotFound(MixchatError):
 
 class NotPulled(NotFound):
     """A model that is not on this machine and can be fetched."""
+
+
+class SomeFailed(MixchatError):
+    """Some items of a batch failed; each was told by itself."""
+
+    exit_code = 11
 
 
 class OutputError(MixchatError):

@@ -3,7 +3,7 @@
 Knows what a model's raw stream needs before people see it; refuses to know where the prompt came from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from mixchat.app.events import AnswerEvent, Thinking
@@ -15,6 +15,8 @@ from mixchat.engine.events import Finished, GenerateEvent, GenerateRequest, Samp
 from mixchat.engine.port import Engine
 from mixchat.errors import PromptTooLong
 from mixchat.store.settings import Settings
+
+Refine = Callable[[GenerateEvent], Iterator[AnswerEvent]]
 
 
 def sampling_of(settings: Settings) -> Sampling:
@@ -55,18 +57,30 @@ def answer(
     Raises:
         EngineError: llama.cpp fails.
     """
+    yield from refined(form, prompt, engine.generate(request_for(form, prompt, settings, stop)))
+
+
+def request_for(form: Format, prompt: Prompt, settings: Settings, stop: tuple[str, ...] = ()) -> GenerateRequest:
+    """What the engine is asked for to answer a prompt."""
     style = reasoning_of(form.family, form.template, form.control_tokens)
-    request = GenerateRequest(
-        prompt.tokens, sampling_of(settings), settings.value("max_tokens"), stop, style.shown if style else ()
-    )
-    events = engine.generate(request)
+    shown = style.shown if style else ()
+    return GenerateRequest(prompt.tokens, sampling_of(settings), settings.value("max_tokens"), stop, shown)
+
+
+def refined(form: Format, prompt: Prompt, events: Iterator[GenerateEvent]) -> Iterator[AnswerEvent]:
+    """Of a raw answer what people see."""
+    refine = refiner(form, prompt)
+    for event in events:
+        yield from refine(event)
+
+
+def refiner(form: Format, prompt: Prompt) -> Refine:
+    """Makes of each event of one raw answer the events that people see; for answers that come side by side."""
+    style = reasoning_of(form.family, form.template, form.control_tokens)
     if style is not None:
         tail = prompt.segments[-1]
-        yield from _split(events, style.splitter(tail.text if tail.role == "template" else ""))
-    elif form.family == "mistral-v1":
-        yield from _without_reply_space(events)
-    else:
-        yield from events
+        return _Split(style.splitter(tail.text if tail.role == "template" else "")).feed
+    return _Spaceless().feed if form.family == "mistral-v1" else lambda event: iter((event,))
 
 
 def resumption(form: Format, prompt: Prompt) -> str:
@@ -89,32 +103,43 @@ def go_on(engine: Engine, prompt: Prompt, settings: Settings) -> Iterator[Answer
     yield from engine.generate(GenerateRequest(prompt.tokens, sampling_of(settings), settings.value("max_tokens")))
 
 
-def _without_reply_space(events: Iterator[GenerateEvent]) -> Iterator[GenerateEvent]:
-    space = ReplySpace()
-    for event in events:
-        yield replace(event, text=space.feed(event.text)) if isinstance(event, Token) else event
+class _Spaceless:
+    """Takes away the space that a reply of Mixtral's begins with."""
+
+    def __init__(self) -> None:
+        self._space = ReplySpace()
+
+    def feed(self, event: GenerateEvent) -> Iterator[AnswerEvent]:
+        yield replace(event, text=self._space.feed(event.text)) if isinstance(event, Token) else event
 
 
-def _split(events: Iterator[GenerateEvent], splitter: Splitter) -> Iterator[AnswerEvent]:
-    """Tell thinking from answer; a token whose text is held back or is markup stays a token without text.
+class _Split:
+    """Tells thinking from answer; a token whose text is held back or is markup stays a token without text.
 
     When there was any markup, a token that is none comes before the end: not all of them were the answer's.
     """
-    markup = 0
-    for event in events:
+
+    def __init__(self, splitter: Splitter) -> None:
+        self._splitter = splitter
+        self._markup = 0
+
+    def feed(self, event: GenerateEvent) -> Iterator[AnswerEvent]:
         match event:
             case Token(text, token):
-                parts = splitter.feed(text)
-                markup += len(text) - sum(len(part.text) for part in parts)
+                parts = self._splitter.feed(text)
+                self._markup += len(text) - sum(len(part.text) for part in parts)
                 yield from (Thinking(part.text) for part in parts if part.kind == "thinking")
                 if not parts or any(part.kind == "answer" for part in parts):
                     yield Token("".join(part.text for part in parts if part.kind == "answer"), token)
             case Finished():
-                for part in splitter.finish():
-                    markup -= len(part.text)
-                    yield Thinking(part.text) if part.kind == "thinking" else Token(part.text, -1)
-                if markup:
-                    yield Token("", -1)
+                yield from self._end()
                 yield event
             case _:
                 yield event
+
+    def _end(self) -> Iterator[AnswerEvent]:
+        for part in self._splitter.finish():
+            self._markup -= len(part.text)
+            yield Thinking(part.text) if part.kind == "thinking" else Token(part.text, -1)
+        if self._markup:
+            yield Token("", -1)

@@ -36,6 +36,16 @@ def read_attachments(patterns: Sequence[str], base: Path) -> tuple[Attachment, .
         NotFound: There is no such file, or none that a glob matches.
         UsageError: It is a folder, no text, too large, or cannot be read.
     """
+    return tuple(_read_all(find_files(patterns, base)))
+
+
+def find_files(patterns: Sequence[str], base: Path) -> tuple[tuple[str, Path], ...]:
+    """The files that are named, each once, with what to call them, sorted by that; see `read_attachments`.
+
+    Raises:
+        NotFound: There is no such file, or none that a glob matches.
+        UsageError: It is a folder, or there are too many.
+    """
     base = Path(os.path.abspath(base))  # noqa: PTH100 - resolve() would rename what lies behind a link
     found: dict[str, Path] = {}
     for pattern in patterns:
@@ -43,8 +53,17 @@ def read_attachments(patterns: Sequence[str], base: Path) -> tuple[Attachment, .
             found.setdefault(os.path.realpath(path), path)
             if len(found) > MOST_FILES:
                 raise UsageError(f"{pattern} and what comes before it are over {MOST_FILES} files.", "Name fewer.")
-    named = sorted((_name(path, base), path) for path in found.values())
-    return tuple(_read_all(named))
+    return tuple(sorted((_name(path, base), path) for path in found.values()))
+
+
+def read_file(name: str, path: Path) -> Attachment:
+    """Read one file.
+
+    Raises:
+        NotFound: It is gone.
+        UsageError: It is no text, too large, or cannot be read.
+    """
+    return Attachment(name, decode_text(_read(name, path), name))
 
 
 def count_tokens(engine: Engine, attachments: Sequence[Attachment]) -> tuple[int, ...]:

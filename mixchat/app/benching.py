@@ -14,7 +14,7 @@ from mixchat.app.forecasting import forecast_at
 from mixchat.app.house import House
 from mixchat.app.machine import Speeds, machine_of, rated, types_of
 from mixchat.app.measuring import DECODE, DEPTHS, Run
-from mixchat.app.opening import open_model
+from mixchat.app.opening import Use, open_model
 from mixchat.app.source import Source, locate
 from mixchat.app.truth import Allocation, allocations
 from mixchat.engine import platform
@@ -91,7 +91,7 @@ def _bench(house: House, settings: Settings, exam: Exam, source: Source) -> Iter
     speeds = Speeds(measure=True)
     yield from rated(house, settings, machine_of(house, settings), types_of(source.model), speeds)
     opened: Opened | None = None
-    for event in open_model(house, source, settings, force=exam.force):
+    for event in open_model(house, source, settings, Use(force=exam.force)):
         opened = event if isinstance(event, Opened) else opened
         yield event
     if opened is None:

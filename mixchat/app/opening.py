@@ -32,6 +32,24 @@ MOST_RETRIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """What a model is opened for.
+
+    Attributes:
+        force: Load it although it may not fit.
+        before: How it was loaded the last time, for a word about what has changed.
+        sequences: Answers that may be in the making at once.
+    """
+
+    force: bool = False
+    before: Plan | None = None
+    sequences: int = 1
+
+
+ONE_ANSWER: Final = Use()
+
+
+@dataclass(frozen=True, slots=True)
 class _Draft:
     """A plan, how many layers were held back for it, and what is remembered of an earlier failure."""
 
@@ -42,9 +60,16 @@ class _Draft:
     known: int
 
 
-def open_model(
-    house: House, source: Source, settings: Settings, *, force: bool = False, before: Plan | None = None
-) -> Iterator[OpenEvent]:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """How a model is to be loaded, whatever becomes of its plan."""
+
+    settings: Settings
+    wishes: Wishes
+    sequences: int
+
+
+def open_model(house: House, source: Source, settings: Settings, use: Use = ONE_ANSWER) -> Iterator[OpenEvent]:
     """Load a model; ends with Opened, or without it when the engine was interrupted.
 
     1. A file that llama.cpp does not load is refused by its header.
@@ -59,12 +84,11 @@ def open_model(
         house: The outside.
         source: The model.
         settings: How to load it.
-        force: Load although it may not fit.
-        before: How it was loaded the last time, for a word about what has changed.
+        use: What it is opened for.
 
     Raises:
         BadModel: The file cannot be loaded.
-        DoesNotFit: The machine lacks the memory, and `force` is not given.
+        DoesNotFit: The machine lacks the memory, and the use does not force it.
         AllocationFailed: A device has no room, whatever was moved.
         EngineError: llama.cpp fails.
         InUse: The model is being removed.
@@ -76,15 +100,15 @@ def open_model(
             f"This build of llama.cpp fails its self test with repacked weights ({proof.reason}) "
             "mixchat runs it without them: prefill is slower, answers are right."
         )
-    wishes = wishes_of(settings, force=force, extra_buffers=proof.extra_buffers)
+    wishes = wishes_of(settings, force=use.force, extra_buffers=proof.extra_buffers)
     draft = yield from _draft(house, source, settings, wishes)
-    yield from (Notice(text) for text in _about(settings, source.model, draft, before))
+    yield from (Notice(text) for text in _about(settings, source.model, draft, use.before))
     house.uses.begin(source.path)
     mark_used(house.places, source.path)
-    yield from _load(house, source, (settings, wishes), draft)
+    yield from _load(house, source, _Wanted(settings, wishes, use.sequences), draft)
 
 
-def load_request(source: Source, plan: Plan, settings: Settings) -> LoadRequest:
+def load_request(source: Source, plan: Plan, settings: Settings, sequences: int = 1) -> LoadRequest:
     """What the engine is asked for: the plan, and the threads.
 
     A mapped file is read ahead when something of it stays in RAM and all of it fits the RAM that is available now,
@@ -107,6 +131,7 @@ def load_request(source: Source, plan: Plan, settings: Settings) -> LoadRequest:
         read_ahead=plan.load_mode != "copy" and ram.weights > 0 and fits_cache,
         experts_used=plan.experts_used,
         architecture=source.model.architecture,
+        sequences=sequences,
     )
 
 
@@ -137,10 +162,10 @@ def _conditions(machine: Machine, wishes: Wishes, plan: Plan) -> str:
     return ", ".join([*devices, *(str(each) for each in fixed if each is not None), *experts])
 
 
-def _load(house: House, source: Source, wanted: tuple[Settings, Wishes], draft: _Draft) -> Iterator[OpenEvent]:
+def _load(house: House, source: Source, wanted: _Wanted, draft: _Draft) -> Iterator[OpenEvent]:
     first = draft
     for retries in range(MOST_RETRIES + 1):
-        request = load_request(source, draft.plan, wanted[0])
+        request = load_request(source, draft.plan, wanted.settings, wanted.sequences)
         try:
             for event in house.engine.load(request):
                 if isinstance(event, Loaded):
@@ -168,12 +193,10 @@ def _may_help(error: AllocationFailed, plan: Plan) -> bool:
     return plan.on_gpu and (not error.device or error.device in plan.devices)
 
 
-def _smaller(
-    house: House, source: Source, wanted: tuple[Settings, Wishes], draft: _Draft
-) -> Generator[Notice, None, _Draft | None]:
+def _smaller(house: House, source: Source, wanted: _Wanted, draft: _Draft) -> Generator[Notice, None, _Draft | None]:
     """The plan with one layer more held back; None when that changes nothing or does not fit the RAM."""
     try:
-        smaller = yield from _draft(house, source, *wanted, draft.held + 1)
+        smaller = yield from _draft(house, source, wanted.settings, wanted.wishes, draft.held + 1)
     except DoesNotFit:
         return None
     return None if _where(smaller.plan) == _where(draft.plan) else smaller

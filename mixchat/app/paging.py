@@ -47,6 +47,14 @@ class Watch:
                 self._told = True
                 yield Notice(text)
 
+    def paging(self, finished: Finished) -> str:
+        """What is wrong after an answer that shared its batches with others: its own speed tells nothing then."""
+        cold, self._cold = self._cold, False
+        if self._told or cold or not self._pages(finished):
+            return ""
+        self._told = True
+        return self._about_paging(finished)
+
     def _verdict(self, finished: Finished) -> str:
         """What is wrong, in words; empty when nothing is.
 

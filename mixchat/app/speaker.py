@@ -11,7 +11,7 @@ from pathlib import Path
 from mixchat.app.answering import answer, go_on, resumption
 from mixchat.app.events import AnswerEvent, Making, Opened, OpenEvent, Thinking
 from mixchat.app.house import House
-from mixchat.app.opening import open_model
+from mixchat.app.opening import Use, open_model
 from mixchat.app.paging import Watch
 from mixchat.app.prompt import Prompt, Segment, build
 from mixchat.app.source import Format, Source, loadable, locate, prompt_format
@@ -128,7 +128,7 @@ class Speaker:
         before = self._last.plan if self._last and same else None
         if source.entry:
             settings = settings.with_model_defaults(source.entry.sampling)
-        for event in open_model(self._house, source, settings, force=self._force, before=before):
+        for event in open_model(self._house, source, settings, Use(self._force, before)):
             if isinstance(event, Opened):
                 self.source, self.opened, self._last, self.reference = source, event, event, reference
                 self._form = prompt_format(source)

@@ -2,44 +2,22 @@
 
 import os
 import sys
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mixchat.cli.ask_options import AskOptions, check
 from mixchat.cli.options import OutputOptions, PlacementOptions, RunOptions, command
-from mixchat.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mixchat.app.asking import Question, Rehearsal
-    from mixchat.app.events import ChatEvent
+    from mixchat.app.constraints import Constraint
     from mixchat.app.house import House
-    from mixchat.chat.messages import Message
+    from mixchat.app.remembering import Memory
+    from mixchat.cli.ask_input import Spoken
     from mixchat.store.personas import Persona
     from mixchat.store.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class AskOptions:
-    """What only `ask` takes."""
-
-    messages: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help='A whole conversation as JSON: [{"role", "content"}, ...]; - is stdin.'),
-    ] = None
-    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Do not read stdin; for `while read` loops.")] = False
-    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End the answer before TEXT; repeatable.")] = (
-        None
-    )
-    format: Annotated[str, typer.Option(metavar="text|json", help="What stdout gets.")] = "text"
-    show_thinking: Annotated[
-        bool, typer.Option("--show-thinking", help="What a reasoning model thinks before it answers, on stderr.")
-    ] = False
-    stats: Annotated[bool, typer.Option("--stats", help="Times and token counts, one line on stderr.")] = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the exact prompt; load no weights.")] = False
 
 
 def register(app: typer.Typer) -> None:
@@ -54,138 +32,150 @@ def register(app: typer.Typer) -> None:
         placement: PlacementOptions,
         output: OutputOptions,
     ) -> int:
-        """Answer one prompt on stdout. Text piped into stdin is put behind PROMPT."""
-        from mixchat.app.asking import Question, rehearse
-        from mixchat.cli.request import model_of, persona_of, settings_of, with_system
+        """Answer one prompt on stdout, or many with one load. Text piped into stdin is put behind PROMPT."""
+        from mixchat.cli.ask_input import constraint
+        from mixchat.cli.request import persona_of, settings_of
         from mixchat.cli.wiring import open_house
 
-        if asked.format not in {"text", "json"}:
-            raise UsageError(f"--format is {asked.format!r}, not text or json.", "mixchat ask --help")
-        settings = settings_of(placement, options)
-        messages = with_system(settings, _messages(prompt, asked, persona_of(options), quiet=output.quiet))
-        question = Question(model_of(settings, None, options.model), messages, tuple(asked.stop or ()), placement.force)
+        check(asked, prompt)
+        settings, persona = settings_of(placement, options), persona_of(options)
+        wanted = constraint(asked, quiet=output.quiet)
+        asking = _Asking(asked, settings, persona, options.model, placement.force, output.quiet, wanted)
+        if asked.in_batch:
+            return _batch(asking, prompt, debug=output.debug)
+        from mixchat.cli.ask_input import spoken
+
+        said = spoken(prompt, asked, quiet=output.quiet)
         with open_house(debug=output.debug) as house:
-            if asked.dry_run:
-                return _show_rehearsal(rehearse(house, settings, question), asked)
-            return _answer(house, settings, question, asked, quiet=output.quiet)
+            return _chat(house, asking, said) if asked.interactive else _once(house, asking, said)
 
 
-def _messages(
-    prompt: str | None, asked: AskOptions, persona: "Persona | None", *, quiet: bool
-) -> "tuple[Message, ...]":
-    from mixchat.chat.inputs import join_prompt, parse_messages
-    from mixchat.chat.messages import Message
-    from mixchat.cli.streams import file_text, piped_text
-    from mixchat.ui.console import write_line
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What the command line says."""
 
-    def waiting() -> None:
-        if not quiet:
-            write_line(sys.stderr, "mixchat: waiting for text on stdin; --no-stdin ignores it.")
+    asked: AskOptions
+    settings: "Settings"
+    persona: "Persona | None"
+    model: str | None
+    force: bool
+    quiet: bool
+    constraint: "Constraint | None"
 
-    if asked.messages is None:
-        text = join_prompt(prompt, None if asked.no_stdin else piped_text(waiting))
-        return (Message("user", persona.fill(text) if persona else text),)
-    if prompt is not None:
-        raise UsageError("PROMPT and --messages are both given.", "Put the prompt into the messages.")
-    listed = piped_text(waiting) if str(asked.messages) == "-" else file_text(asked.messages)
-    return parse_messages(listed or "")
+    def question(self, model: str) -> "Question":
+        """What is common to all that is asked."""
+        from mixchat.app.asking import Question
+
+        asked, wanted = self.asked, self.constraint
+        question = Question(model, (), tuple(asked.stop or ()), self.force, overflow=asked.policy)
+        question = replace(question, cache=not (asked.no_cache or asked.no_save))
+        return replace(question, grammar=wanted.grammar, check=wanted.check) if wanted else question
+
+    def filled(self, text: str) -> str:
+        """The first thing that is said, in the persona's form."""
+        return self.persona.fill(text) if self.persona else text
 
 
-def _answer(house: "House", settings: "Settings", question: "Question", asked: AskOptions, *, quiet: bool) -> int:
+def _once(house: "House", asking: _Asking, said: "Spoken") -> int:
+    """Answer one question."""
+    from mixchat.app.asking import rehearse
+    from mixchat.app.remembering import log_for, remember
+
+    asked = asking.asked
+    log = log_for(house, saving=not (asked.no_save or asked.dry_run), go_on=asked.go_on)
+    try:
+        memory = remember(log, asking.settings, asking.model)
+        question = _question(asking, said, memory)
+        if asked.dry_run:
+            return _show_rehearsal(rehearse(house, asking.settings, question), asked)
+        return _answer(house, asking, question, memory)
+    finally:
+        log.close()
+
+
+def _question(asking: _Asking, said: "Spoken", memory: "Memory") -> "Question":
+    from mixchat.cli.request import with_system
+
+    if said.messages:
+        messages = with_system(asking.settings, said.messages)
+    else:
+        messages = memory.messages(said.text if memory.dialogue.transcript.turns else asking.filled(said.text))
+    question = replace(asking.question(memory.dialogue.model), messages=messages)
+    return replace(question, attachments=said.attachments, changing=said.changing)
+
+
+def _answer(house: "House", asking: _Asking, question: "Question", memory: "Memory") -> int:
+    from contextlib import closing
+
     from mixchat.app.asking import ask
-    from mixchat.engine.events import Prefilling, Token
-    from mixchat.ui.interrupts import interrupts
+    from mixchat.app.extracting import first_block
+    from mixchat.cli.ask_output import stoppable, write_answer
+    from mixchat.ui.console import write_line
     from mixchat.ui.progress import shown
+    from mixchat.ui.sanitize import single_line
 
-    answering = False
-
-    def watched() -> "Iterator[ChatEvent]":
-        nonlocal answering
-        for event in ask(house, settings, question):
-            answering = isinstance(event, Prefilling | Token)
-            yield event
-
-    def stop() -> None:
-        if not (answering and house.engine.interrupt()):
-            give_up()
-
-    def give_up() -> None:
-        raise KeyboardInterrupt
-
-    with interrupts(stop, give_up) as presses:
-        events = shown(watched(), question.model, sys.stderr, os.environ, quiet)
-        if asked.format == "json":
-            _write_json(events, asked)
-        else:
-            _write_text(events, asked, quiet=quiet)
-    if presses.count:
-        give_up()
+    engine, quiet = house.engine, asking.quiet
+    for notice in () if quiet else memory.notices:
+        write_line(sys.stderr, single_line(notice))
+    answered = memory.keeping(ask(house, asking.settings, question), question.messages)
+    with stoppable(engine.interrupt) as watched, closing(answered) as kept:
+        events = watched(kept)
+        wanted = first_block(events, engine.interrupt) if asking.asked.extract else events
+        write_answer(shown(wanted, question.model, sys.stderr, os.environ, quiet), asking.asked, quiet=quiet)
     return 0
 
 
-def _write_text(events: "Iterator[ChatEvent]", asked: AskOptions, *, quiet: bool) -> None:
-    from mixchat.app.events import Opened, Thinking
-    from mixchat.engine.events import Finished, Token
-    from mixchat.ui.answer import AnswerWriter
-    from mixchat.ui.console import write_line
-    from mixchat.ui.output import write_text
-    from mixchat.ui.stats import cut_line, stats_line
+def _batch(asking: _Asking, prompt: str | None, *, debug: bool) -> int:
+    """Answer many questions."""
+    from mixchat.chat.messages import Message
+    from mixchat.cli.ask_batch import Batch, answer_batch
+    from mixchat.cli.ask_input import items_of
+    from mixchat.cli.request import model_of, with_system
+    from mixchat.cli.wiring import open_house
 
-    opened: Opened | None = None
-    thinking = False
-    with AnswerWriter(sys.stdout) as writer:
-        for event in events:
-            match event:
-                case Opened():
-                    opened = event
-                case Thinking(text) if asked.show_thinking:
-                    write_text(sys.stderr, text)
-                    thinking = True
-                case Token(text):
-                    if text and thinking:
-                        write_text(sys.stderr, "\n\n")
-                        thinking = False
-                    writer.write(text)
-                case Finished() if opened is not None:
-                    writer.end()
-                    if not quiet and (cut := cut_line(event, opened.loaded)):
-                        write_line(sys.stderr, cut)
-                    if asked.stats:
-                        write_line(sys.stderr, stats_line(event, opened))
+    asked, settings = asking.asked, asking.settings
+
+    def say(text: str) -> tuple[Message, ...]:
+        return with_system(settings, (Message("user", asking.filled(text)),))
+
+    take = items_of(prompt, asked, say, quiet=asking.quiet)
+    question = asking.question(model_of(settings, None, asking.model))
+    with open_house(debug=debug) as house:
+        answer_batch(Batch(house, settings, question, asked, asking.quiet), take)
+    return 0
 
 
-def _write_json(events: "Iterator[ChatEvent]", asked: AskOptions) -> None:
-    from mixchat.app.events import Opened
-    from mixchat.cli.facts import answer_facts, json_text
-    from mixchat.engine.events import Finished, Token
-    from mixchat.ui.console import write_line
-    from mixchat.ui.output import put
-    from mixchat.ui.stats import stats_line
+def _chat(house: "House", asking: _Asking, said: "Spoken") -> int:
+    """Answer one question, then hold a chat."""
+    from mixchat.app.conversing import Conversation
+    from mixchat.app.remembering import log_for
+    from mixchat.app.shelf import Shelf
+    from mixchat.cli.ask_chat import Going, answer_and_chat, open_terminal
 
-    opened: Opened | None = None
-    text: list[str] = []
-    for event in events:
-        match event:
-            case Opened():
-                opened = event
-            case Token():
-                text.append(event.text)
-            case Finished() if opened is not None:
-                facts = answer_facts(opened.name, "".join(text), opened.loaded.load_ms, event)
-                put(sys.stdout, json_text(facts))
-                if asked.stats:
-                    write_line(sys.stderr, stats_line(event, opened))
+    asked, persona = asking.asked, asking.persona
+    with open_terminal(quiet=asking.quiet) as terminal:
+        shelf = Shelf(house, saving=not asked.no_save)
+        log = log_for(house, saving=shelf.saving, go_on=asked.go_on, purpose="chat")
+        talk = Conversation(house, asking.settings, asking.model, log, force=asking.force)
+        try:
+            text = said.text if talk.transcript.turns else asking.filled(said.text)
+            return answer_and_chat(talk, text, asked, Going(shelf, terminal, persona))
+        finally:
+            talk.close()
 
 
 def _show_rehearsal(rehearsal: "Rehearsal", asked: AskOptions) -> int:
     from mixchat.cli.facts import json_text, rehearsal_facts
+    from mixchat.plan.units import format_bytes
     from mixchat.ui.output import write_text
 
-    if asked.format == "json":
+    if asked.format != "text":
         write_text(sys.stdout, json_text(rehearsal_facts(rehearsal)))
         return 0
-    prompt = rehearsal.prompt
+    prompt, source = rehearsal.prompt, rehearsal.source
     lines = [f"{len(segment.tokens):6} {segment.role:9} {segment.text!r}" for segment in prompt.segments]
+    lines += [f"{tokens:6} of them are {name}" for name, tokens in rehearsal.files]
+    lines.append(f"It would load {source.path} ({format_bytes(source.model.file_bytes)}).")
     lines.append(f"{len(prompt.tokens):6} tokens of {rehearsal.context} ({rehearsal.model})")
     write_text(sys.stdout, "\n".join(lines) + "\n")
     return 0

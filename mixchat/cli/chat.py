@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mixchat.app.recording import Log
     from mixchat.app.shelf import Shelf
     from mixchat.store.personas import Persona
+    from mixchat.ui.console import Terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ def register(app: typer.Typer) -> None:
         from mixchat.app.shelf import Shelf
         from mixchat.cli.request import persona_of, settings_of
         from mixchat.cli.wiring import open_house
+        from mixchat.ui.console import Terminal
 
         settings, persona = settings_of(placement, options), persona_of(options)
         if reference is not None and options.model is not None:
@@ -55,20 +57,19 @@ def register(app: typer.Typer) -> None:
             log = _log(shelf, only)
             talk = Conversation(house, settings, reference or options.model, log, force=placement.force)
             try:
-                return _hold(talk, shelf, persona, quiet=output.quiet)
+                return hold(talk, shelf, persona, Terminal(sys.stdin, sys.stdout, sys.stderr, os.environ, output.quiet))
             finally:
                 talk.close()
 
 
-def _hold(talk: "Conversation", shelf: "Shelf", persona: "Persona | None", *, quiet: bool) -> int:
+def hold(talk: "Conversation", shelf: "Shelf", persona: "Persona | None", terminal: "Terminal") -> int:
+    """Hold a chat; one whose model is loaded already goes on where it is."""
     from mixchat.ui.chat.context import Desk
     from mixchat.ui.chat.prompting import status_of, words_for
     from mixchat.ui.chat.repl import Chat, run_chat
     from mixchat.ui.chat.screen import Screen
-    from mixchat.ui.console import Terminal
     from mixchat.ui.line_input import InputOptions, line_source
 
-    terminal = Terminal(sys.stdin, sys.stdout, sys.stderr, os.environ, quiet)
     history = shelf.house.places.state / "history" / "chat" if shelf.saving else None
     desk = Desk()
     status = status_of(talk, persona.name if persona else "", desk)

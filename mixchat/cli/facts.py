@@ -6,6 +6,7 @@ Knows the contract's names; refuses to know how values came about.
 import json
 
 from mixchat.app.asking import Rehearsal
+from mixchat.app.batching import Item
 from mixchat.app.catalogue import Row
 from mixchat.app.keeping import Unfinished
 from mixchat.app.planning import Planned, Quantization
@@ -200,8 +201,19 @@ def answer_facts(model: str, text: str, load_ms: float, finished: Finished) -> F
     }
 
 
+def item_facts(item: Item) -> Facts:
+    """Which item of a batch a line is of."""
+    return {"index": item.index, "input": item.input}
+
+
+def error_facts(error: MixchatError) -> Facts:
+    """An error, as on stderr."""
+    return {"error": _problem_facts(error)}
+
+
 def rehearsal_facts(rehearsal: Rehearsal) -> Facts:
     """A prompt that was built and not evaluated."""
+    files = [{"name": name, "tokens": tokens} for name, tokens in rehearsal.files]
     prompt = rehearsal.prompt
     return {
         "model": rehearsal.model,
@@ -211,4 +223,5 @@ def rehearsal_facts(rehearsal: Rehearsal) -> Facts:
         "segments": [
             {"role": segment.role, "text": segment.text, "tokens": len(segment.tokens)} for segment in prompt.segments
         ],
+        **({"attachments": files} if files else {}),
     }

@@ -43,10 +43,15 @@ def piped_text(on_wait: Callable[[], None]) -> str | None:
     if sys.stdin.isatty():
         return None
     descriptor = sys.stdin.fileno()
+    wait_for_input(descriptor, on_wait)
+    return decode_text(_read_all(descriptor), "stdin")
+
+
+def wait_for_input(descriptor: int, on_wait: Callable[[], None]) -> None:
+    """Wait for the first byte, for a second; `on_wait` is called when it has not come by then."""
     ready, _write, _error = select.select([descriptor], [], [], _PATIENCE)
     if not ready:
         on_wait()
-    return decode_text(_read_all(descriptor), "stdin")
 
 
 def file_text(path: Path) -> str:

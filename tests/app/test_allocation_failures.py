@@ -10,7 +10,7 @@ import pytest
 from mixchat.app import opening
 from mixchat.app.events import Notice, Opened, OpenEvent
 from mixchat.app.house import House
-from mixchat.app.opening import MOST_RETRIES, open_model
+from mixchat.app.opening import MOST_RETRIES, Use, open_model
 from mixchat.app.source import located
 from mixchat.engine import platform
 from mixchat.engine.events import BufferSize, DeviceInfo, Loaded, Loading, LoadRequest
@@ -78,7 +78,7 @@ def run(make_house: MakeHouse, settings: MakeSettings, six_layers: Path) -> Open
         house = make_house(engine)
         if when is not None:
             house = House(house.places, house.registry, house.engine, house.prove, now=lambda: when)
-        return list(open_model(house, located(house, str(six_layers)), settings(**flags), before=before))
+        return list(open_model(house, located(house, str(six_layers)), settings(**flags), Use(before=before)))
 
     return open_
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from mixchat.app.events import Notice, Opened, OpenEvent
-from mixchat.app.opening import load_request, open_model
+from mixchat.app.opening import Use, load_request, open_model
 from mixchat.app.source import Format, Source, loadable, located, prompt_format
 from mixchat.engine import platform
 from mixchat.engine.events import DeviceInfo, Loading, LoadRequest
@@ -191,7 +191,7 @@ def test_what_does_not_fit_is_refused_unless_forced(
         list(open_model(house, source, settings()))
     assert engine.loads == []
     assert refused.value.what == "RAM"
-    assert isinstance(list(open_model(house, source, settings(), force=True))[-1], Opened)
+    assert isinstance(list(open_model(house, source, settings(), Use(force=True)))[-1], Opened)
     assert not engine.loads[0].read_ahead
     assert not engine.loads[0].extra_buffers
 

@@ -71,7 +71,8 @@ def run_chat(chat: Chat) -> int:
         MixchatError: The model cannot be opened, stdout cannot be written, or any error on a pipe.
     """
     held = _Held(chat)
-    held.open()
+    if chat.talk.opened is None:
+        held.open()
     while held.step():
         pass
     held.leave()
@@ -89,7 +90,7 @@ class _Held:
         self._fill = chat.fill
         self._context = Context(chat.talk, chat.screen, chat.desk, chat.shelf, chat.folder, chat.lines.keys)
         self._heard = self._answered = self._left = self._unsaid = False
-        self._loaded: Loaded | None = None
+        self._loaded: Loaded | None = chat.talk.opened.loaded if chat.talk.opened else None
 
     @property
     def _name(self) -> str:

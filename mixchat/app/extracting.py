@@ -1,0 +1,56 @@
+"""Of an answer only its first code block.
+
+Knows that nothing more needs to be said when the block ends; refuses to know where the answer goes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from mixchat.app.events import ChatEvent
+from mixchat.chat.code_block import FirstBlock
+from mixchat.engine.events import Finished, Token
+from mixchat.errors import BadAnswer
+
+
+def first_block(events: Iterator[ChatEvent], stop: Callable[[], object]) -> Iterator[ChatEvent]:
+    """Pass an answer on with the block as its only text.
+
+    Args:
+        events: Of the answer.
+        stop: Ends the answer; called when the block has ended, and that counts as the model's own end.
+
+    Raises:
+        BadAnswer: It has ended without one.
+    """
+    block, stopped = FirstBlock(), False
+    for event in events:
+        match event:
+            case Token(text, token):
+                yield Token(block.feed(text), token)
+                if block.closed and not stopped:
+                    stopped = True
+                    stop()
+            case Finished():
+                if rest := block.finish():
+                    yield Token(rest, -1)
+                _check(block, event)
+                yield replace(event, reason="stop") if stopped else event
+            case _:
+                yield event
+
+
+def block_of(text: str, finished: Finished) -> str:
+    """The first block of a whole answer.
+
+    Raises:
+        BadAnswer: There is none.
+    """
+    block = FirstBlock()
+    code = block.feed(text) + block.finish()
+    _check(block, finished)
+    return code
+
+
+def _check(block: FirstBlock, finished: Finished) -> None:
+    if not block.found and finished.reason != "interrupted":
+        raise BadAnswer("There is no code block in the answer.", "Ask for one, or leave out --extract.")

@@ -1,0 +1,159 @@
+"""How one answer of `mixchat ask` leaves: as text, as one JSON object or as JSON lines; and how Ctrl-C stops it.
+
+Knows which stream takes what; refuses to know how an answer comes about.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Final, Protocol, TypeVar
+
+from mixchat.app.batching import Answered, Failed
+from mixchat.app.events import ChatEvent, Opened, Thinking
+from mixchat.cli.ask_options import AskOptions
+from mixchat.cli.facts import answer_facts, json_text
+from mixchat.engine.events import Finished, Prefilling, Token
+from mixchat.errors import AnswerCut
+from mixchat.ui.answer import AnswerWriter
+from mixchat.ui.console import write_line
+from mixchat.ui.interrupts import interrupts
+from mixchat.ui.output import put, write_text
+from mixchat.ui.stats import cut_line, stats_line
+
+E = TypeVar("E")
+
+_LENGTH_HINT: Final = "Allow more tokens, or leave out --fail-on-length."
+_CUT_HINT: Final = "Allow more tokens; half of what was asked for is none of it."
+_SCHEMA_HINT: Final = "Allow more tokens, or bound the schema's texts and arrays: maxLength, maxItems."
+
+
+class Sink(Protocol):
+    """Where an answer goes."""
+
+    def token(self, text: str) -> None:
+        """Take a piece."""
+
+    def done(self, opened: Opened, finished: Finished) -> None:
+        """The answer has ended."""
+
+
+class _Text:
+    def __init__(self, writer: AnswerWriter) -> None:
+        self._writer = writer
+
+    def token(self, text: str) -> None:
+        self._writer.write(text)
+
+    def done(self, opened: Opened, finished: Finished) -> None:  # noqa: ARG002 - as Sink has it
+        self._writer.end()
+
+
+class _Json:
+    def __init__(self, *, lines: bool) -> None:
+        self._lines = lines
+        self._text: list[str] = []
+
+    def token(self, text: str) -> None:
+        self._text.append(text)
+        if self._lines and text:
+            put(sys.stdout, json_text({"event": "token", "text": text}))
+
+    def done(self, opened: Opened, finished: Finished) -> None:
+        facts = answer_facts(opened.name, "".join(self._text), opened.loaded.load_ms, finished)
+        put(sys.stdout, json_text({"event": "done", **facts} if self._lines else facts))
+
+
+def write_answer(events: Iterator[ChatEvent], asked: AskOptions, *, quiet: bool) -> None:
+    """Write an answer to stdout while it comes, and to stderr what was asked for beside it.
+
+    Raises:
+        AnswerCut: It was cut at its most tokens, and that is to be an error.
+        OutputError: It could not be written.
+    """
+    thoughts = _Thoughts()
+    opened: Opened | None = None
+    with AnswerWriter(sys.stdout) if asked.format == "text" else nullcontext() as writer:
+        sink: Sink = _Text(writer) if writer is not None else _Json(lines=asked.format == "ndjson")
+        for event in events:
+            match event:
+                case Opened():
+                    opened = event
+                case Thinking(text) if asked.show_thinking:
+                    thoughts.write(text)
+                case Token(text):
+                    if text:
+                        thoughts.end()
+                    sink.token(text)
+                case Finished() if opened is not None:
+                    sink.done(opened, event)
+                    _write_beside(opened, event, asked, quiet=quiet)
+
+
+def check_length(opened: Opened, finished: Finished, asked: AskOptions) -> None:
+    """Refuse an answer that was cut.
+
+    Raises:
+        AnswerCut: It was.
+    """
+    if cut := cut_line(finished, opened.loaded):
+        raise AnswerCut(
+            f"The answer is {cut[1:-1]}.",
+            _SCHEMA_HINT if asked.json_schema is not None else _CUT_HINT if asked.constrained else _LENGTH_HINT,
+        )
+
+
+@contextmanager
+def stoppable(interrupt: Callable[[], bool]) -> Iterator[Callable[[Iterator[E]], Iterator[E]]]:
+    """Have Ctrl-C stop an answer that has begun, so that what there is of it is written, and then end the command.
+
+    Yields:
+        What the events of the answer must be passed through.
+
+    Args:
+        interrupt: Stops the engine; False when nothing runs.
+    """
+    answering = False
+
+    def watched(events: Iterator[E]) -> Iterator[E]:
+        nonlocal answering
+        for event in events:
+            answering = isinstance(event, Prefilling | Token | Thinking | Answered | Failed)
+            yield event
+
+    def stop() -> None:
+        if not (answering and interrupt()):
+            give_up()
+
+    def give_up() -> None:
+        raise KeyboardInterrupt
+
+    with interrupts(stop, give_up) as presses:
+        yield watched
+    if presses.count:
+        give_up()
+
+
+class _Thoughts:
+    """Thinking on stderr, an empty line behind it."""
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def write(self, text: str) -> None:
+        write_text(sys.stderr, text)
+        self._open = True
+
+    def end(self) -> None:
+        if self._open:
+            write_text(sys.stderr, "\n\n")
+        self._open = False
+
+
+def _write_beside(opened: Opened, finished: Finished, asked: AskOptions, *, quiet: bool) -> None:
+    text = asked.format == "text"
+    if text and not quiet and not asked.must_end and (cut := cut_line(finished, opened.loaded)):
+        write_line(sys.stderr, cut)
+    if asked.stats:
+        write_line(sys.stderr, stats_line(finished, opened))
+    if asked.must_end:
+        check_length(opened, finished, asked)
