@@ -5,6 +5,7 @@ Knows signals, and the last words that llama.cpp and Python leave in their log; 
 
 import re
 import signal
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,7 @@ from mixchat.errors import EngineDied
 
 _HINT: Final = "The same command with --debug shows llama.cpp's log."
 _ALIVE_SECONDS: Final = 1.0
+_END_SECONDS: Final = 2.0
 _CAUSES: Final = {
     signal.SIGBUS: "the model file changed or could not be read while it was in use",
     signal.SIGKILL: "killed from outside, most often because the machine ran out of memory",
@@ -39,6 +41,18 @@ class Life:
     doing: str
     log: str
     servers: Sequence[str] = ()
+
+
+def reap(process: subprocess.Popen[bytes]) -> int | None:
+    """Close a process's pipes, which ends it, and wait; returns its exit code, negative for a signal."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    try:
+        return process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def died(life: Life, code: int | None) -> EngineDied:

@@ -13,12 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, Final, cast
 
 from mixchat.engine import protocol
-from mixchat.engine.death import Life, died
+from mixchat.engine.death import Life, died, reap
 from mixchat.engine.events import Finished, Loaded, StateKept, StateRestored
 from mixchat.errors import EngineDied
 
 _READ: Final = 65536
-_END_SECONDS: Final = 2.0
 _LAST: Final = (
     *(protocol.Devices, protocol.Tokens, protocol.Rendered, protocol.Probed, protocol.Measured, protocol.Cancelled),
     *(protocol.Evaluated, protocol.GrammarFits, Loaded, Finished, StateKept, StateRestored),
@@ -217,13 +216,4 @@ class WorkerLink:
     def _end(self) -> int | None:
         """Close the pipes and wait for the process; returns its exit code, negative for a signal."""
         process, self._process, self._servers = self._process, None, ()
-        if process is None:
-            return None
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            return process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
+        return reap(process) if process is not None else None

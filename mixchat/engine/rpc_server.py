@@ -17,7 +17,7 @@ from typing import IO, Final
 
 from mixchat.engine import protocol
 from mixchat.engine.client import worker_environment
-from mixchat.engine.death import Life, died
+from mixchat.engine.death import Life, died, reap
 from mixchat.engine.endpoint import MAX_PORT, Endpoint, is_open, resolve
 from mixchat.engine.events import DeviceInfo
 from mixchat.errors import EngineDied, EngineError, InUse, UsageError
@@ -25,7 +25,6 @@ from mixchat.errors import EngineDied, EngineError, InUse, UsageError
 _START_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
 _CONNECT_SECONDS: Final = 1.0
-_END_SECONDS: Final = 2.0
 _READ: Final = 65536
 _ANY: Final = "0.0.0.0"  # noqa: S104 - recognised, and only used when asked for
 _LOOPBACK: Final = "127."
@@ -126,16 +125,7 @@ class RpcServer:
 
     def _reap(self) -> int | None:
         process, self._process = self._process, None
-        if process is None:
-            return None
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            return process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
+        return reap(process) if process is not None else None
 
 
 def is_loopback(endpoint: Endpoint) -> bool:

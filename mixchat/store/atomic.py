@@ -90,6 +90,15 @@ def _give_name(file: BinaryIO, path: Path) -> None:
         os.link(f"{_OWN_FILES}/{file.fileno()}", path, src_dir_fd=file.fileno(), follow_symlinks=True)
 
 
+def unlink(path: Path) -> bool:
+    """Remove a file; whether it is gone."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
 def sync_folder(folder: Path) -> None:
     """Make the rename last; without it a power cut can undo it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)

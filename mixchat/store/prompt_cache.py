@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from mixchat.errors import InUse, OutputError
-from mixchat.store.atomic import write_atomic
+from mixchat.store.atomic import unlink, write_atomic
 from mixchat.store.locks import hold
 from mixchat.store.places import Places, ensure_private
 
@@ -240,12 +240,12 @@ def _remove_rest(places: Places, name: str) -> None:
     there = _files(places).get(name, {}).keys()
     whole = {_STATE, _TOKENS}
     for suffix in there - whole if there >= whole else there:
-        _unlink(_folder(places) / (("." if suffix.endswith("tmp") else "") + name + suffix))
+        unlink(_folder(places) / (("." if suffix.endswith("tmp") else "") + name + suffix))
 
 
 def _remove(places: Places, name: str) -> bool:
     """Remove an entry, its tokens first: without them it is none; whether it is gone."""
-    return _unlink(_file(places, name, _TOKENS)) and _unlink(_file(places, name, _STATE))
+    return unlink(_file(places, name, _TOKENS)) and unlink(_file(places, name, _STATE))
 
 
 @contextmanager
@@ -262,12 +262,3 @@ def _held(places: Places, name: str) -> Iterator[bool]:
             yield False
             return
         yield True
-
-
-def _unlink(path: Path) -> bool:
-    """Remove a file; whether it is gone."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True

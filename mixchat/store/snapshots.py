@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from mixchat.errors import InUse, OutputError
+from mixchat.store.atomic import unlink
 from mixchat.store.locks import hold
 from mixchat.store.places import Places, ensure_private
 from mixchat.store.session_file import is_id, lock_path
@@ -98,7 +99,7 @@ def prune(places: Places, budget: int, keep: str) -> Pruned:
     left = sum(each.nbytes for each in found)
     removed: list[str] = []
     for each in found:
-        if left > budget and _unlink(each.path):
+        if left > budget and unlink(each.path):
             left -= each.nbytes
             removed.append(each.session)
     return Pruned(tuple(removed), left, snapshot_path(places, keep).exists())
@@ -112,7 +113,7 @@ def remove_snapshot(places: Places, session_id: str) -> None:
     """
     path = snapshot_path(places, session_id)
     for each in (path, *path.parent.glob(f".{path.name}.*tmp")):
-        if not _unlink(each):
+        if not unlink(each):
             raise OutputError(f"{each} cannot be removed.", "Check the permissions of its folder.")
 
 
@@ -160,7 +161,7 @@ def _remove_leftovers(places: Places, keep: str) -> None:
     for entry in _entries(places):
         named = _TEMPORARY.fullmatch(entry.name)
         if named and is_id(named[1]) and (named[1] == keep or _is_closed(places, named[1])):
-            _unlink(Path(entry.path))
+            unlink(Path(entry.path))
 
 
 def _entries(places: Places) -> Iterator["os.DirEntry[str]"]:
@@ -177,12 +178,3 @@ def _is_closed(places: Places, session: str) -> bool:
             return True
     except (InUse, OutputError):
         return False
-
-
-def _unlink(path: Path) -> bool:
-    """Remove a file; whether it is gone."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True
