@@ -209,8 +209,7 @@ def test_with_a_seed_a_prefix_of_its_own_makes_the_text_independent_of_what_came
 
 
 def test_a_prefix_of_its_own_is_a_batch_of_its_own(many: WorkerClient) -> None:
-    prompt = chatml(many, CLERK)
-    greedy(many, chatml(many, "Hello!"), 1)
+    prompt = chatml(many, "Nobody else asks about the weights of letters and parcels. " * 4)
     events = list(many.generate(GenerateRequest(prompt, Sampling(temperature=0, seed=1), 2, own_batch=20)))
     assert [event.done for event in events if isinstance(event, Prefilling)] == [0, 20, len(prompt)]
 
