@@ -212,7 +212,10 @@ def rehearse(house: House, settings: Settings, question: Question) -> Rehearsal:
     source = located(house, question.model, settings)
     loadable(source)
     context, form = _context(house, source, settings), prompt_format(source)
+    StopScanner(question.stop)
     _load_vocabulary(house, source)
+    if question.grammar:
+        house.engine.check_grammar(question.grammar)
     prompt = build(house.engine, form, question.messages, {})
     if len(prompt.tokens) >= context and question.overflow == "drop":
         prompt = _shortened(house, form, question, prompt, context)

@@ -6,6 +6,7 @@ Knows paths, patterns and limits; refuses to know how an attachment looks in a p
 import glob
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ MOST_TOTAL: Final = 64 << 20
 
 
 def read_attachments(patterns: Sequence[str], base: Path) -> tuple[Attachment, ...]:
-    """Read all files that are named, each once, sorted by name.
+    """Read all files that are named, each once, in the order of the names; those of a glob are sorted.
 
     A name is a file if there is one, whatever characters it has; otherwise a glob, in which `**` is any folders. `~` is
     the person's own folder. A glob finds files only, and hidden ones where it says so.
@@ -40,20 +41,21 @@ def read_attachments(patterns: Sequence[str], base: Path) -> tuple[Attachment, .
 
 
 def find_files(patterns: Sequence[str], base: Path) -> tuple[tuple[str, Path], ...]:
-    """The files that are named, each once, with what to call them, sorted by that; see `read_attachments`.
+    """The files that are named, each once, with what to call them; in the order of `read_attachments`.
 
     Raises:
         NotFound: There is no such file, or none that a glob matches.
         UsageError: It is a folder, or there are too many.
     """
     base = Path(os.path.abspath(base))  # noqa: PTH100 - resolve() would rename what lies behind a link
-    found: dict[str, Path] = {}
+    found: dict[str, tuple[str, Path]] = {}
     for pattern in patterns:
-        for path in _matches(pattern, base):
-            found.setdefault(os.path.realpath(path), path)
-            if len(found) > MOST_FILES:
-                raise UsageError(f"{pattern} and what comes before it are over {MOST_FILES} files.", "Name fewer.")
-    return tuple(sorted((_name(path, base), path) for path in found.values()))
+        matches = list(islice(_matches(pattern, base), MOST_FILES + 1))
+        for name, path in sorted((_name(path, base), path) for path in matches):
+            found.setdefault(os.path.realpath(path), (name, path))
+        if len(found) > MOST_FILES or len(matches) > MOST_FILES:
+            raise UsageError(f"{pattern} and what comes before it are over {MOST_FILES} files.", "Name fewer.")
+    return tuple(found.values())
 
 
 def read_file(name: str, path: Path) -> Attachment:

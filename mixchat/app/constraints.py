@@ -15,6 +15,8 @@ from mixchat.errors import BadAnswer, UsageError
 
 _MOST_VALUE: Final = 80
 _MOST_NAMED: Final = 8
+_CHECKED: Final = "Not enforced while the answer is written, only checked at its end"
+_UNCHECKED: Final = "Neither enforced nor checked"
 _HINT: Final = "Ask again with another --seed, or name this demand in the prompt."
 
 
@@ -74,8 +76,12 @@ def schema_constraint(text: str) -> Constraint:
     """
     schema = _schema_of(text)
     compiled = compile_schema(schema)
-    _validator(schema, checked=True)
-    return Constraint(compiled.grammar, _warnings(compiled.unenforced), schema)
+    known = _validator(schema, checked=True).format_checker.checkers
+    formats = {place: _at(schema, place) for place in compiled.unenforced if place.endswith("/format")}
+    unchecked = [place for place, name in formats.items() if isinstance(name, str) and name not in known]
+    checked = [place for place in compiled.unenforced if place not in unchecked]
+    texts = (_CHECKED, checked), (_UNCHECKED, [f"{place} {formats[place]!r}" for place in unchecked])
+    return Constraint(compiled.grammar, tuple(_warning(text, named) for text, named in texts if named), schema)
 
 
 def grammar_constraint(text: str) -> Constraint:
@@ -98,12 +104,22 @@ def choices_constraint(choices: Sequence[str]) -> Constraint:
     return Constraint(choices_grammar(choices), choices=tuple(choices))
 
 
-def _warnings(unenforced: Sequence[str]) -> tuple[str, ...]:
-    if not unenforced:
-        return ()
-    named, left = unenforced[:_MOST_NAMED], len(unenforced) - _MOST_NAMED
-    more = f" and {left} more" if left > 0 else ""
-    return (f"Not enforced while the answer is written, only checked at its end: {', '.join(named)}{more}.",)
+def _warning(text: str, places: Sequence[str]) -> str:
+    more = f" and {len(places) - _MOST_NAMED} more" if len(places) > _MOST_NAMED else ""
+    return f"{text}: {', '.join(places[:_MOST_NAMED])}{more}."
+
+
+def _at(schema: object, place: str) -> object:
+    """What stands at a JSON pointer (RFC 6901); None where nothing does."""
+    for step in place.split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(schema, dict):
+            schema = schema.get(key)
+        elif isinstance(schema, list) and key.isdecimal() and int(key) < len(schema):
+            schema = schema[int(key)]
+        else:
+            return None
+    return schema
 
 
 def _schema_of(text: str) -> object:

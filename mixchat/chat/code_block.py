@@ -1,6 +1,7 @@
 """The first fenced code block of an answer, found while the answer comes.
 
 Knows CommonMark's fences (https://spec.commonmark.org/0.31.2/#fenced-code-blocks); refuses to know what the code is.
+Other than there, a fence with a language right behind another one begins the block anew: models stutter so.
 """
 
 import re
@@ -25,6 +26,7 @@ class FirstBlock:
         self._fence = ""
         self._indent = 0
         self._given = 0
+        self._empty = True
 
     def feed(self, piece: str) -> str:
         """What is certain of the block by now; its last line has its line end, its fences are no part of it."""
@@ -36,13 +38,13 @@ class FirstBlock:
                 return "".join(code)
             code.append(self._take(line))
         self._line = rest
-        if self.found and not self.closed and not _MAY_CLOSE.fullmatch(rest):
+        if self.found and not self.closed and not _MAY_CLOSE.fullmatch(rest) and not self._begins_anew(rest):
             code.append(self._more(rest))
         return "".join(code)
 
     def finish(self) -> str:
         """What was held back, when the answer ends within the block."""
-        if self.closed or not self.found or self._closes(self._line):
+        if self.closed or not self.found or self._closes(self._line) or self._begins_anew(self._line):
             return ""
         return self._more(self._line)
 
@@ -54,6 +56,10 @@ class FirstBlock:
         if self._closes(line):
             self.closed = True
             return ""
+        if self._begins_anew(line):
+            self._begin(line)
+            return ""
+        self._empty = False
         more = self._more(line) + "\n"
         self._given = 0
         return more
@@ -62,6 +68,10 @@ class FirstBlock:
         opening = _OPENING.fullmatch(line.rstrip("\r"))
         if opening and not (opening[2][0] == "`" and "`" in opening[3]):
             self.found, self._indent, self._fence = True, len(opening[1]), opening[2]
+
+    def _begins_anew(self, line: str) -> bool:
+        opening = _OPENING.fullmatch(line)
+        return self._empty and opening is not None and bool(opening[3].strip()) and "`" not in opening[3]
 
     def _closes(self, line: str) -> bool:
         closing = _CLOSING.fullmatch(line)

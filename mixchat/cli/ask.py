@@ -12,6 +12,7 @@ from mixchat.cli.options import OutputOptions, PlacementOptions, RunOptions, com
 
 if TYPE_CHECKING:
     from mixchat.app.asking import Question, Rehearsal
+    from mixchat.app.batching import Take
     from mixchat.app.constraints import Constraint
     from mixchat.app.house import House
     from mixchat.app.remembering import Memory
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
         from mixchat.cli.request import persona_of, settings_of
         from mixchat.cli.wiring import open_house
 
+        prompt = None if prompt == "-" else prompt
         check(asked, prompt)
         settings, persona = settings_of(placement, options), persona_of(options)
         wanted = constraint(asked, quiet=output.quiet)
@@ -141,8 +143,26 @@ def _batch(asking: _Asking, prompt: str | None, *, debug: bool) -> int:
     take = items_of(prompt, asked, say, quiet=asking.quiet)
     question = asking.question(model_of(settings, None, asking.model))
     with open_house(debug=debug) as house:
+        if asked.dry_run:
+            return _rehearse_first(house, asking, question, take)
         answer_batch(Batch(house, settings, question, asked, asking.quiet), take)
     return 0
+
+
+def _rehearse_first(house: "House", asking: _Asking, question: "Question", take: "Take") -> int:
+    """The first item of a batch stands for all."""
+    from mixchat.app.asking import rehearse
+    from mixchat.errors import MixchatError, UsageError
+    from mixchat.ui.console import write_line
+
+    item = take(wait=True)
+    if item is None:
+        raise UsageError("There are no items.", "Pipe lines into it, or name files.")
+    if isinstance(item.messages, MixchatError):
+        raise item.messages
+    if not asking.quiet:
+        write_line(sys.stderr, "mixchat: this is the first item's prompt.")
+    return _show_rehearsal(rehearse(house, asking.settings, replace(question, messages=item.messages)), asking.asked)
 
 
 def _chat(house: "House", asking: _Asking, said: "Spoken") -> int:

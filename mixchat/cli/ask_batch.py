@@ -4,13 +4,13 @@ Knows in what form and order they leave, and which of them a run before has left
 about.
 """
 
+import hashlib
+import json
 import os
 import sys
 from collections import deque
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, Protocol
 
 from mixchat.app.asking import Question
@@ -31,6 +31,8 @@ from mixchat.ui.sanitize import single_line
 from mixchat.ui.stats import cut_line, stats_line
 
 _TITLE: Final = 60
+_MARK: Final = 16
+"""Letters of a question's mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,15 @@ def answer_batch(batch: Batch, take: Take) -> None:
     """
     path = batch.asked.resume_output
     with open_results(path) if path else nullcontext() as results:
-        if path and results is not None:
+        if results is None:
+            output: Output = _Lines() if batch.asked.format == "ndjson" else _Texts()
+            count, failed = _answer(batch, _announced(take, output), output)
+        else:
             _tell(batch, *results.notices)
-            take = _skipping(take, results.done, path)
-        output = _File(results) if results is not None else _Lines() if batch.asked.format == "ndjson" else _Texts()
-        count, failed = _answer(batch, _announced(take, output), output)
+            skipping = _Skipping(take, results, batch)
+            count, failed = _answer(batch, skipping, _File(results, batch))
+            if skipping.count:
+                _tell(batch, f"{skipping.count} items have their answer in {path} already.")
     if failed:
         raise SomeFailed(f"{failed} of {count} items failed.", "What is said of each of them is the reason.")
 
@@ -116,11 +122,11 @@ def _write_beside(result: Answered | Failed, opened: Opened | None, batch: Batch
     if isinstance(result, Failed) or opened is None:
         return
     if asked.show_thinking and result.thinking:
-        write_text(sys.stderr, f"{result.item.index + 1}: {result.thinking}\n\n")
+        write_text(sys.stderr, f"{_title(result.item)}: {result.thinking}\n\n")
     cut = cut_line(result.finished, opened.loaded) if asked.format == "text" and not quiet else ""
     for line in (cut, stats_line(result.finished, opened) if asked.stats else ""):
         if line:
-            write_line(sys.stderr, f"{result.item.index + 1}: {line}")
+            write_line(sys.stderr, f"{_title(result.item)}: {line}")
 
 
 def _announced(take: Take, output: Output) -> Take:
@@ -133,19 +139,41 @@ def _announced(take: Take, output: Output) -> Take:
     return announced
 
 
-def _skipping(take: Take, done: Mapping[int, str], path: Path) -> Take:
-    """The items that have no answer yet."""
+class _Skipping:
+    """The items that have no answer in a file of results yet; `count` had one."""
 
-    def wanted(*, wait: bool) -> Item | None:
-        while (item := take(wait=wait)) is not None and item.index in done:
-            if done[item.index] != item.input:
-                raise UsageError(
-                    f"{path} has an answer for item {item.index + 1}, but that was another input.",
-                    "Resume with the input of before, or name a new file.",
-                )
+    def __init__(self, take: Take, results: Results, batch: Batch) -> None:
+        self.count = 0
+        self._take = take
+        self._done = results.done
+        self._batch = batch
+
+    def __call__(self, *, wait: bool) -> Item | None:
+        while (item := self._take(wait=wait)) is not None and item.index in self._done:
+            self._check(item)
+            self.count += 1
         return item
 
-    return wanted
+    def _check(self, item: Item) -> None:
+        """Refuse an answer to something else."""
+        done, mark = self._done[item.index], request_mark(item, self._batch)
+        other = "that was another input" if done.input != item.input else ""
+        if not other and mark and done.request not in {"", mark}:
+            other = "to another question: prompt, model, text of a file or form of the answer differ"
+        if other:
+            raise UsageError(
+                f"{self._batch.asked.resume_output} has an answer for item {item.index + 1}, but {other}.",
+                "Resume with what was asked before, or name a new file.",
+            )
+
+
+def request_mark(item: Item, batch: Batch) -> str:
+    """What tells a question from others, whatever it is sampled with; empty for one that cannot be asked."""
+    if isinstance(item.messages, MixchatError):
+        return ""
+    said = [[message.role, message.text] for message in item.messages]
+    asked = (batch.question.model, said, batch.question.grammar, batch.asked.extract)
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:_MARK]
 
 
 def _facts(result: Answered | Failed, opened: Opened | None) -> Facts:
@@ -170,14 +198,17 @@ class _Lines:
 class _File:
     """JSON lines in a file."""
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: Results, batch: Batch) -> None:
         self._results = results
+        self._batch = batch
 
     def expect(self, item: Item) -> None:
         pass
 
     def take(self, result: Answered | Failed, opened: Opened | None) -> None:
-        self._results.append(_facts(result, opened))
+        self._results.append({**_facts(result, opened), "request": request_mark(result.item, self._batch)})
+        if isinstance(result, Failed):
+            _tell_failure(result)
 
 
 class _Texts:
@@ -197,14 +228,22 @@ class _Texts:
             self._write(self._ended.pop(self._waiting.popleft()))
 
     def _write(self, result: Answered | Failed) -> None:
-        title = single_line(result.item.input, _TITLE)
         if isinstance(result, Failed):
-            write_line(sys.stderr, f"mixchat: {title}: {single_line(result.error.message)}")
+            _tell_failure(result)
             return
+        title = _title(result.item)
         blank = "\n" if self._begun else ""
         end = "" if not result.text or result.text.endswith("\n") else "\n"
         write_text(sys.stdout, f"{blank}==> {title} <==\n{result.text}{end}")
         self._begun = True
+
+
+def _tell_failure(failed: Failed) -> None:
+    write_line(sys.stderr, f"mixchat: {_title(failed.item)}: {single_line(failed.error.message)}")
+
+
+def _title(item: Item) -> str:
+    return single_line(item.input, _TITLE)
 
 
 def _tell(batch: Batch, *notices: str) -> None:

@@ -73,8 +73,10 @@ def constraint(asked: AskOptions, *, quiet: bool) -> Constraint | None:
         NotFound: A file is not there.
     """
     schema = asked.json_schema
-    if schema is not None and not schema.lstrip().startswith(("{", "true", "false")):
+    if schema is not None and not schema.lstrip().startswith(("{", "[", '"', "true", "false")):
         schema = file_text(Path(schema))
+    if asked.grammar is not None and "::=" in str(asked.grammar):
+        raise UsageError("--grammar takes a file, and this is a grammar itself.", "Write it into a file.")
     grammar = file_text(asked.grammar) if asked.grammar is not None else None
     wanted = constraint_from(schema, grammar, _choices(asked))
     for warning in wanted.warnings if wanted and not quiet else ():

@@ -91,8 +91,8 @@ class AskOptions:
 
     @property
     def must_end(self) -> bool:
-        """Whether an answer that is cut is an error: half of a form is none."""
-        return self.fail_on_length or self.constrained
+        """Whether an answer that is cut is an error: half of a form, or of a block, is none."""
+        return self.fail_on_length or self.constrained or self.extract
 
     @property
     def in_batch(self) -> bool:
@@ -120,7 +120,7 @@ def check(asked: AskOptions, prompt: str | None) -> None:
         raise UsageError(f"--overflow is {asked.overflow!r}, not fail or drop.", _HELP)
     if asked.resume_output is not None and not asked.in_batch:
         raise UsageError("--resume-output is for --each-line and --each-file.", "For one answer: > FILE")
-    if asked.in_batch and asked.format == "json":
+    if asked.in_batch and asked.format == "json" and not asked.dry_run:
         raise UsageError("A batch gives many answers, and --format json is one.", "Use --format ndjson.")
     for one, other in _both(asked, prompt):
         raise UsageError(f"{one} and {other} are both given.", "Give one of them.")
@@ -149,7 +149,7 @@ def _both(asked: AskOptions, prompt: str | None) -> Iterator[tuple[str, str]]:
     }
     excluded = (
         ("--messages", ("PROMPT", "--file", "--continue", "--interactive")),
-        (batch, ("--messages", "--continue", "--interactive", "--dry-run")),
+        (batch, ("--messages", "--continue", "--interactive")),
         ("--each-line", ("--each-file", "--no-stdin", "--file -")),
         ("--interactive", ("--dry-run", "--stop", "--extract", "--format", *_CONSTRAINTS)),
         ("--extract", _CONSTRAINTS),

@@ -98,8 +98,14 @@ def check_length(opened: Opened, finished: Finished, asked: AskOptions) -> None:
     if cut := cut_line(finished, opened.loaded):
         raise AnswerCut(
             f"The answer is {cut[1:-1]}.",
-            _SCHEMA_HINT if asked.json_schema is not None else _CUT_HINT if asked.constrained else _LENGTH_HINT,
+            _hint_for(asked),
         )
+
+
+def _hint_for(asked: AskOptions) -> str:
+    if asked.json_schema is not None:
+        return _SCHEMA_HINT
+    return _CUT_HINT if asked.constrained or asked.extract else _LENGTH_HINT
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import json
 import stat
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Final, Self
@@ -19,15 +20,23 @@ from mixchat.store.locks import unused
 _HINT: Final = "Check its permissions, or name another file."
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An item that has an answer: its input, and what tells its question from others; empty: nobody knows."""
+
+    input: str
+    request: str = ""
+
+
 class Results:
     """A file of results that is open for writing, by this process alone.
 
     Attributes:
-        done: The inputs of the items that have an answer, by index.
+        done: The items that have an answer, by index.
         notices: What a person should know about the file, in sentences.
     """
 
-    def __init__(self, path: Path, done: Mapping[int, str], notices: tuple[str, ...], lock: ExitStack) -> None:
+    def __init__(self, path: Path, done: Mapping[int, Done], notices: tuple[str, ...], lock: ExitStack) -> None:
         self.done = done
         self.notices = notices
         self._file = Appender(path)
@@ -93,20 +102,20 @@ def _read(path: Path, stack: ExitStack) -> bytes:
         raise OutputError(f"{path} cannot be opened: {exc.strerror or exc}.", _HINT) from exc
 
 
-def _parted(data: bytes) -> tuple[list[bytes], list[bytes], dict[int, str]]:
+def _parted(data: bytes) -> tuple[list[bytes], list[bytes], dict[int, Done]]:
     """The lines to keep, those that are no results, and the items that are done; of one that is there twice the first.
 
     A last line without its end was not synced, whatever it holds.
     """
     good: list[bytes] = []
     bad: list[bytes] = []
-    done: dict[int, str] = {}
+    done: dict[int, Done] = {}
     for line in BytesIO(data):
         match _item(line):
-            case {"event": "done", "index": int(index), "input": str(text)}:
+            case {"event": "done", "index": int(index), "input": str(text), **rest}:
                 if index not in done:
                     good.append(line)
-                done.setdefault(index, text)
+                done.setdefault(index, Done(text, str(rest.get("request", ""))))
             case {"event": "error", "index": int(), "input": str()}:
                 pass
             case _:

@@ -28,6 +28,8 @@ def clean(text: str) -> str:
 
 def single_line(text: str, width: int | None = None) -> str:
     """Clean a title or a path, with marks for LF and TAB too, and cut it to `width` columns."""
+    # Every character takes a column at least: the rest would be cut in any case.
+    text = text if width is None else text[: max(width, 0) + 1]
     line = clean(text).translate({ord(char): chr(_PICTURES + ord(char)) for char in "\n\t"})
     if width is None or columns(line) <= width:
         return line

@@ -37,7 +37,7 @@ def refused(base: Path, *patterns: str) -> MixchatError:
 
 def test_files_are_read_and_named_from_the_base(base: Path) -> None:
     found = read_attachments(["src/c.py", "a.py"], base)
-    assert found == (Attachment("a.py", "# a.py\n"), Attachment("src/c.py", "# src/c.py\n"))
+    assert found == (Attachment("src/c.py", "# src/c.py\n"), Attachment("a.py", "# a.py\n"))
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_globs(base: Path, patterns: list[str], expected: list[str]) -> None:
 
 def test_each_file_comes_once_however_it_is_named(base: Path) -> None:
     (base / "link.py").symlink_to(base / "b.py")
-    assert names(base, "b.py", "*.py", str(base / "a.py"), "./b.py", "link.py") == ["a.py", "b.py"]
+    assert names(base, "b.py", "*.py", str(base / "a.py"), "./b.py", "link.py") == ["b.py", "a.py"]
 
 
 def test_files_elsewhere_keep_their_whole_name(base: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside.txt"
     outside.write_text("x")
-    assert names(base, "../outside.txt", "a.py") == sorted([outside.as_posix(), "a.py"])
+    assert names(base, "../outside.txt", "a.py") == [outside.as_posix(), "a.py"]
 
 
 def test_a_person_s_own_folder(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_what_is_not_there_is_named(base: Path, pattern: str) -> None:
 def test_encodings_are_detected(base: Path) -> None:
     (base / "u16.txt").write_bytes("grün".encode("utf-16"))
     (base / "latin.txt").write_bytes("grün, größer".encode("latin-1"))
-    assert [each.text for each in read_attachments(["u16.txt", "latin.txt"], base)] == ["grün, größer", "grün"]
+    assert [each.text for each in read_attachments(["u16.txt", "latin.txt"], base)] == ["grün", "grün, größer"]
 
 
 def test_binary_is_refused_by_name(base: Path) -> None:

@@ -106,6 +106,17 @@ def test_an_older_draft_is_checked_by_its_own_rules() -> None:
         found.check("[1, 2]")
 
 
+def test_a_format_that_nobody_checks_is_named() -> None:
+    found = of_schema(
+        '{"properties": {"a/b": {"format": "nonsense"}, "when": {"format": "email"}, "n": {"minimum": 1}}}'
+    )
+    checked, unchecked = found.warnings
+    assert checked.startswith("Not enforced while the answer is written, only checked at its end: ")
+    assert "/properties/when/format" in checked
+    assert "/properties/n/minimum" in checked
+    assert unchecked == "Neither enforced nor checked: /properties/a~1b/format 'nonsense'."
+
+
 def test_choices() -> None:
     found = constraint_from(None, None, ("yes", "no"))
     assert found is not None

@@ -74,7 +74,9 @@ def test_killing_and_resuming_gives_each_line_exactly_once(mixchat: Command, tmp
     with (tmp_path / "in.txt").open("rb") as lines, mixchat.start(*args, stdin=lines) as running:
         result = running.finish()
     assert (result.code, result.stdout) == (0, b"")
-    assert told(result) == ["22 bytes of out.ndjson are no result; they are in out.ndjson.damaged now."]
+    noticed, skipped = told(result)
+    assert noticed == "22 bytes of out.ndjson are no result; they are in out.ndjson.damaged now."
+    assert skipped.endswith(f"items have their answer in {out} already.")
     found = [(item["index"], item["input"]) for item in items(out.read_bytes())]
     assert sorted(found) == list(enumerate(texts))
     again = mixchat.run(*args, stdin=(tmp_path / "in.txt").read_bytes())
@@ -82,6 +84,24 @@ def test_killing_and_resuming_gives_each_line_exactly_once(mixchat: Command, tmp
     other = mixchat.run(*args, stdin=b"Something else.\n")
     assert other.code == 2
     assert "another input" in other.errors[0]
+    changed = mixchat.run(*args, "--choices", "yes,no", stdin=(tmp_path / "in.txt").read_bytes())
+    assert changed.code == 2
+    assert "another question" in changed.errors[0]
+    assert len(items(out.read_bytes())) == len(texts)
+
+
+def test_the_first_prompt_of_a_batch_can_be_seen(mixchat: Command) -> None:
+    result = mixchat.shell(f"printf 'one\ntwo\n' | {ASK} Say: --each-line --dry-run --format json")
+    assert [segment["text"] for segment in json.loads(result.stdout)["segments"] if segment["role"] == "user"] == [
+        "Say:\n\none"
+    ]
+    assert result.errors == ["mixchat: this is the first item's prompt."]
+
+
+def test_why_an_item_failed_is_told_beside_a_file(mixchat: Command, tmp_path: Path) -> None:
+    result = mixchat.shell(f"printf 'a\\0\\n' | {ASK} --each-line --resume-output {tmp_path / 'out'}")
+    assert result.code == 11
+    assert [line for line in result.errors if line.startswith("mixchat: a␀: ")]
 
 
 def test_ctrl_c_ends_a_batch_and_leaves_whole_lines(mixchat: Command, tmp_path: Path) -> None:

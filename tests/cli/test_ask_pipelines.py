@@ -130,7 +130,6 @@ EXCLUDED = [
     (AskOptions(each_line=True, no_stdin=True), "--each-line and --no-stdin"),
     (AskOptions(each_line=True, file=["-"]), "--each-line and --file -"),
     (AskOptions(each_line=True, go_on=True), "--each-line and --continue"),
-    (AskOptions(each_file=["a.txt"], dry_run=True), "--each-file and --dry-run"),
     (AskOptions(messages=Path("talk.json"), go_on=True), "--messages and --continue"),
     (AskOptions(file=["-"], no_stdin=True), "--no-stdin and --file -"),
 ]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mixchat.errors import InUse, OutputError, UsageError
-from mixchat.store.results import open_results
+from mixchat.store.results import Done, open_results
 
 
 def done(index: int, text: str = "in") -> dict[str, object]:
@@ -20,12 +20,12 @@ def test_results_are_lines_that_are_read_again(tmp_path: Path) -> None:
     with open_results(path) as results:
         assert (dict(results.done), results.notices) == ({}, ())
         results.append(done(0, "a"))
-        results.append(done(2, "c"))
+        results.append({**done(2, "c"), "request": "mark"})
     assert path.stat().st_mode & 0o777 == 0o600
     with open_results(path) as results:
-        assert dict(results.done) == {0: "a", 2: "c"}
+        assert dict(results.done) == {0: Done("a"), 2: Done("c", "mark")}
         results.append(done(1))
-    assert lines(path) == [done(0, "a"), done(2, "c"), done(1)]
+    assert lines(path) == [done(0, "a"), {**done(2, "c"), "request": "mark"}, done(1)]
 
 
 def test_every_half_line_at_the_end_is_set_aside(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_every_half_line_at_the_end_is_set_aside(tmp_path: Path) -> None:
     for cut in range(1, len(second)):
         path.write_bytes(whole + second[:cut])
         with open_results(path) as results:
-            assert dict(results.done) == {0: "in"}
+            assert dict(results.done) == {0: Done("in")}
             assert f"{cut} bytes" in results.notices[0]
             results.append(done(1))
         assert path.read_bytes() == whole + second
