@@ -7,23 +7,40 @@ runs of `mixchat ask` with one prompt each. "N at once" is the engine alone, wit
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import cache
+from importlib.resources import files
 
 from mixchat.chat.messages import Control, Text
 from mixchat.engine.client import WorkerClient
 from mixchat.engine.events import Finished, GenerateRequest, LoadRequest, Sampling
 
-SYSTEM = "You sort letters. Say what the letter is about, in one short sentence."
-THINGS = ("an invoice", "a parcel", "a broken lamp", "the opening hours", "a lost key", "a late train", "a wrong name")
+WORDS = range(2, 8)
+SYSTEM = "You are a librarian who reads old novels for people who have no time. You answer in a few plain words."
+ASKED = "Say in a few words what this line of a novel is about. Do not name the characters, and do not quote the line."
+
+
+@cache
+def lines() -> tuple[str, ...]:
+    """Lines of real text: a novel's clauses of 3 to 8 words."""
+    text = files("mixchat.app").joinpath("alice.txt").read_text(encoding="utf-8")
+    clauses = (" ".join(clause.split()) for clause in re.split(r"[.,;:!?()]", text))
+    return tuple(clause for clause in clauses if clause.count(" ") in WORDS)
+
+
+def line(number: int) -> str:
+    """One of them."""
+    return lines()[number % len(lines())]
 
 
 def prompt(number: int) -> str:
-    """A line that differs from the others."""
-    return f"Letter {number}: I write to you because of {THINGS[number % len(THINGS)]}, for the {number}th time."
+    """What is asked about it, as `ask` joins the two."""
+    return f"{ASKED}\n\n{line(number)}"
 
 
 def together(model: str, sequences: int, prompts: int) -> float:
@@ -50,10 +67,10 @@ def tokens(client: WorkerClient, number: int) -> tuple[int, ...]:
 
 def each_line(model: str, count: int) -> float:
     """Answers per second of one run over all lines, its load included."""
-    lines = "".join(f"{prompt(number)}\n" for number in range(count))
+    piped = "".join(f"{line(number)}\n" for number in range(count))
     started = time.monotonic()
-    command = [*ask(model), "--each-line", "--format", "ndjson"]
-    done = subprocess.run(command, check=True, input=lines, text=True, stdout=subprocess.PIPE)
+    command = [*ask(model), ASKED, "--each-line", "--format", "ndjson"]
+    done = subprocess.run(command, check=True, input=piped, text=True, stdout=subprocess.PIPE)
     if done.stdout.count('"event": "done"') != count:
         sys.exit("Not every line was answered.")
     return count / (time.monotonic() - started)
