@@ -8,6 +8,7 @@ them, without their experts or whole. Refuses to know time, RAM and which way is
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from mixchat.gguf.model import Layer
 from mixchat.plan.pack import EXPERTS, Bin, Packed, Piece, pack
@@ -23,6 +24,8 @@ _SUBSETS = (
     ("gate",),
 )
 _JOINED = (("up", "gate"), ("down",))
+_MOST_CHOSEN = 3
+"""GPUs that may end within a layer, less one, as far as it is tried which of them; else it may be any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +150,13 @@ def again(site: Site, layout: Layout) -> Layout | None:
 def _try(site: Site, start: int, experts: int, cut: tuple[str, ...] = ()) -> Layout | None:
     """Layers from `start` on the GPUs, with the experts of those before `experts` and parts of one more layer's.
 
-    Between two GPUs a layer is torn only when there is no other way.
+    Between two GPUs a layer is torn only when there is no other way, and as few as can be: each costs hand-overs.
     """
     pieces, bins = _pieces(site, start, experts, cut), _bins(site, start, experts)
-    packed = (pack(pieces, bins, whole=True) if len(bins) > 1 else None) or pack(pieces, bins)
+    borders = range(len(bins) - 1)
+    ways = (torn for count in range(min(len(bins), _MOST_CHOSEN)) for torn in combinations(borders, count))
+    packed = next((found for torn in ways if (found := pack(pieces, bins, torn)) is not None), None)
+    packed = packed or pack(pieces, bins)
     return None if packed is None else _layout(site, pieces, packed, (experts, cut))
 
 
@@ -164,7 +170,7 @@ def _fits(site: Site, start: int, experts: int, cut: tuple[str, ...] = ()) -> bo
     routed = range(start, min(end, site.whole.n_layers))
     parts = max((site.matrices[index] for index in routed), default=0)
     parts = max(parts, max((piece.parts for piece in site.dense_pieces[start:]), default=0))
-    if cut:
+    if cut and experts >= start:
         chosen = [piece for piece in site.expert_pieces[experts] if piece.kind in cut]
         total += sum(piece.nbytes for piece in chosen)
         parts = max(parts, sum(piece.parts for piece in chosen))

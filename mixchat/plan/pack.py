@@ -5,7 +5,7 @@ Layers must lie on the devices in one run each, because llama.cpp divides them s
 device while it fits, else into the next, finds a division whenever there is one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
@@ -57,40 +57,49 @@ class Packed:
     compute: tuple[int, ...]
 
 
-def pack(pieces: Sequence[Piece], bins: Sequence[Bin], *, whole: bool = False) -> Packed | None:
+def pack(pieces: Sequence[Piece], bins: Sequence[Bin], torn: Collection[int] | None = None) -> Packed | None:
     """Fill the bins in order; None when there is no room.
 
     Args:
         pieces: In the order of the layers.
         bins: At least one.
-        whole: Keep each layer's pieces together.
+        torn: The bins that may end within a layer, which goes on in the next one; None: all.
     """
-    index, layer, here = 0, -1, 0
+    index = 0
     held, parts, used = [0] * len(bins), [0] * len(bins), [False] * len(bins)
     placed: list[int] = []
-    for nbytes, more, number, count in _steps(pieces, whole=whole):
-        here = here if number == layer else 0
-        layer = number
-        while True:
+    for _layer, group in groupby(pieces, key=lambda piece: piece.layer):
+        rest = list(group)
+        while rest:
             if index == len(bins):
                 return None
-            wanted = max(here + more, parts[index])
-            if held[index] + nbytes + bins[index].compute[wanted] <= bins[index].room:
-                break
-            index, here = index + 1, 0
-        here += more
-        held[index] += nbytes
-        parts[index], used[index] = wanted, True
-        placed += [index] * count
+            count, most = _fitting(rest, bins[index], held[index], parts[index])
+            if count < len(rest) and not (torn is None or index in torn):
+                count = 0
+            if count:
+                held[index] += sum(piece.nbytes for piece in rest[:count])
+                parts[index], used[index] = most[count], True
+                placed += [index] * count
+            rest = rest[count:]
+            index += bool(rest)
     compute = (bin_.compute[most] if use else 0 for bin_, most, use in zip(bins, parts, used, strict=True))
     return Packed(tuple(placed), tuple(held), tuple(compute))
 
 
-def _steps(pieces: Sequence[Piece], *, whole: bool) -> Iterator[tuple[int, int, int, int]]:
-    """What goes into a bin at once: bytes, matrices, layer, and how many pieces it is."""
-    if not whole:
-        yield from ((piece.nbytes, piece.parts, piece.layer, 1) for piece in pieces)
-        return
-    for layer, group in groupby(pieces, key=lambda piece: piece.layer):
-        together = list(group)
-        yield sum(each.nbytes for each in together), sum(each.parts for each in together), layer, len(together)
+def _fitting(pieces: Sequence[Piece], bin_: Bin, held: int, parts: int) -> tuple[int, list[int]]:
+    """How many of a layer's pieces a bin still takes, and for each such number the matrices of one layer it then has.
+
+    Args:
+        pieces: Of one layer.
+        bin_: Where to.
+        held: Bytes that it has.
+        parts: The most matrices of one layer that it has.
+    """
+    here, most = 0, [parts]
+    for count, piece in enumerate(pieces):
+        here += piece.parts
+        held += piece.nbytes
+        if held + bin_.compute[max(here, parts)] > bin_.room:
+            return count, most
+        most.append(max(here, parts))
+    return len(pieces), most
