@@ -4,7 +4,7 @@ Knows what the lines of llama.cpp's log mean; refuses to know how they are caugh
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from mixchat.engine.events import BufferSize
@@ -50,7 +50,8 @@ def allocations(plan: Plan, buffers: Sequence[BufferSize]) -> tuple[Allocation, 
     2. `output`, the logits, counts as compute.
     3. A mapped buffer is the span of the file from its first to its last tensor, so the weights in it are at most
        that; what the plan says within it is taken as true.
-    4. RAM buffers of other kinds (`CPU_REPACK`, `AMX`) are private copies where the file is mapped, else the weights
+    4. What tracing will need is not there yet, and does not count.
+    5. RAM buffers of other kinds (`CPU_REPACK`, `AMX`) are private copies where the file is mapped, else the weights
        themselves.
     """
     if not buffers:
@@ -61,7 +62,7 @@ def allocations(plan: Plan, buffers: Sequence[BufferSize]) -> tuple[Allocation, 
         Allocation(
             share.device,
             share.kind,
-            share.footprint,
+            replace(share.footprint, trace=0),
             _footprint([buffer for name, buffer in owned if name == share.device], share.footprint, share.kind),
         )
         for share in plan.shares

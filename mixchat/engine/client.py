@@ -24,9 +24,12 @@ from mixchat.engine.events import (
     StateKey,
     StateRestored,
     Token,
+    TraceRequest,
 )
 from mixchat.engine.link import WorkerLink
+from mixchat.engine.tracing import AskTrace, Routed, choices_of
 from mixchat.errors import BadTemplate, EngineDied, MixchatError
+from mixchat.routing.choices import Choices
 
 _SECRETS: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN", "MIXCHAT_TOKEN")
 
@@ -72,6 +75,12 @@ class WorkerClient(WorkerLink):
         assert isinstance(answer, protocol.Tokens)  # noqa: S101 - the protocol's promise
         return answer.ids
 
+    def texts(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """See Engine."""
+        answer = self._one(protocol.AskTexts(tuple(ids)), "reading tokens")
+        assert isinstance(answer, protocol.Texts)  # noqa: S101 - the protocol's promise
+        return answer.texts
+
     def render(self, template: str, messages: Sequence[Message], bos: str, eos: str) -> str:
         """See Engine."""
         try:
@@ -109,6 +118,14 @@ class WorkerClient(WorkerLink):
         """See Engine."""
         for event in self._ask(protocol.AskEvaluate(tuple(tokens)), "evaluating the prompt"):
             if isinstance(event, Prefilling):
+                yield event
+
+    def trace(self, request: TraceRequest) -> Iterator[Prefilling | Choices]:
+        """See Engine."""
+        for event in self._ask(AskTrace(request), "tracing the experts"):
+            if isinstance(event, Routed):
+                yield choices_of(event)
+            elif isinstance(event, Prefilling):
                 yield event
 
     def keep_state(self, path: str, key: StateKey) -> StateKept:

@@ -226,6 +226,19 @@ class GenerateRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """Tokens of which the routers' choices are wanted.
+
+    Attributes:
+        tokens: From the first one of a text, BOS among them where the model wants it.
+        layers: Of which layers, counted from 0; None: all that have a router.
+    """
+
+    tokens: tuple[int, ...]
+    layers: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StateKey:
     """What a kept KV state depends on besides its tokens; it is used only where all of it is equal.
 

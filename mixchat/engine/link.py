@@ -15,12 +15,13 @@ from typing import BinaryIO, Final, cast
 from mixchat.engine import protocol
 from mixchat.engine.death import Life, died, reap
 from mixchat.engine.events import Finished, Loaded, StateKept, StateRestored
+from mixchat.engine.tracing import Traced
 from mixchat.errors import EngineDied
 
 _READ: Final = 65536
 _LAST: Final = (
-    *(protocol.Devices, protocol.Tokens, protocol.Rendered, protocol.Probed, protocol.Measured, protocol.Cancelled),
-    *(protocol.Evaluated, protocol.GrammarFits, Loaded, Finished, StateKept, StateRestored),
+    *(protocol.Devices, protocol.Tokens, protocol.Texts, protocol.Rendered, protocol.Probed, protocol.Measured),
+    *(protocol.Cancelled, protocol.Evaluated, protocol.GrammarFits, Loaded, Finished, StateKept, StateRestored, Traced),
 )
 
 

@@ -19,8 +19,10 @@ from mixchat.engine.events import (
     StateKept,
     StateKey,
     StateRestored,
+    TraceRequest,
 )
 from mixchat.errors import MixchatError
+from mixchat.routing.choices import Choices
 
 
 class Engine(Protocol):
@@ -54,6 +56,12 @@ class Engine(Protocol):
 
     def tokenize(self, pieces: Sequence[Piece], *, prompt: bool) -> tuple[tuple[int, ...], ...]:
         """Token ids, one tuple for each piece; `prompt` adds BOS where the vocabulary wants it."""
+
+    def texts(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """The text of each of consecutive tokens, control tokens by their names.
+
+        Joined they are the text; a character of several tokens is the last one's, and what is none becomes U+FFFD.
+        """
 
     def render(self, template: str, messages: Sequence[Message], bos: str, eos: str) -> str:
         """Render a model's own chat template.
@@ -99,6 +107,17 @@ class Engine(Protocol):
 
         Raises:
             PromptTooLong: They leave no room for an answer.
+        """
+
+    def trace(self, request: TraceRequest) -> Iterator[Prefilling | Choices]:
+        """What the routers choose: evaluates tokens in a second context, made and freed by this call.
+
+        Each batch gives its choices, layer after layer, then its progress. Ends with all done, or before it after
+        `interrupt`. What is loaded stays as it is, and so does what is evaluated.
+
+        Raises:
+            AllocationFailed: A device has no room for the second context.
+            EngineError: No model is loaded, or there are no tokens.
         """
 
     def keep_state(self, path: str, key: StateKey) -> StateKept:

@@ -12,7 +12,7 @@ from typing import Final
 
 from mixchat import errors
 from mixchat.chat.messages import Control, Message, Text
-from mixchat.engine import events
+from mixchat.engine import events, tracing
 from mixchat.errors import EngineError, MixchatError
 from mixchat.plan.values import Override
 
@@ -54,6 +54,20 @@ class Tokens:
     """Token ids, one tuple for each piece."""
 
     ids: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskTexts:
+    """The text of each token; answered by `Texts`."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts of consecutive tokens, one for each."""
+
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +248,13 @@ class Cancelled:
 _TYPES: Final[dict[str, type]] = {
     cls.__name__: cls
     for cls in (
-        *(AskDevices, Devices, AskLoad, AskTokens, Tokens, AskRender, Rendered, AskGenerate, AskProbe, Probed),
+        *(AskDevices, Devices, AskLoad, AskTokens, Tokens, AskTexts, Texts, AskRender, Rendered, AskGenerate),
         *(AskKeepState, AskRestoreState, events.StateKey, events.StateKept, events.StateRestored),
-        *(AskMeasure, Measured, Cancel, Cancelled, Failed, Control, Message, Text, Override),
+        *(AskProbe, Probed, AskMeasure, Measured, Cancel, Cancelled, Failed, Control, Message, Text, Override),
         *(events.Sampling, events.Loading, events.Prefilling, events.Token, events.Usage, events.Timings),
         *(events.Finished, events.DeviceInfo, events.BufferSize, events.Loaded, events.LoadRequest),
         *(events.GenerateRequest, AskEvaluate, Evaluated, AskGrammar, GrammarFits),
+        *(events.TraceRequest, tracing.AskTrace, tracing.Routed, tracing.Traced),
     )
 }
 

@@ -166,7 +166,7 @@ def _fits(site: Site, start: int, experts: int, cut: tuple[str, ...] = ()) -> bo
     if len(bins) > 1:
         return pack(_pieces(site, start, experts, cut), bins) is not None
     end = max(start, experts)
-    total = site.head + site.dense_sums[-1] - site.dense_sums[start] + site.expert_sums[end] - site.expert_sums[start]
+    total = site.end + site.dense_sums[-1] - site.dense_sums[start] + site.expert_sums[end] - site.expert_sums[start]
     routed = range(start, min(end, site.whole.n_layers))
     parts = max((site.matrices[index] for index in routed), default=0)
     parts = max(parts, max((piece.parts for piece in site.dense_pieces[start:]), default=0))
@@ -174,7 +174,7 @@ def _fits(site: Site, start: int, experts: int, cut: tuple[str, ...] = ()) -> bo
         chosen = [piece for piece in site.expert_pieces[experts] if piece.kind in cut]
         total += sum(piece.nbytes for piece in chosen)
         parts = max(parts, sum(piece.parts for piece in chosen))
-    return total + bins[0].compute[parts] <= bins[0].room
+    return total + bins[0].needs(parts) <= bins[0].room
 
 
 def _bins(site: Site, start: int, experts: int) -> tuple[Bin, ...]:
@@ -190,7 +190,7 @@ def _pieces(site: Site, start: int, experts: int, cut: tuple[str, ...]) -> list[
             pieces += site.expert_pieces[index]
         elif index == experts:
             pieces += [piece for piece in site.expert_pieces[index] if piece.kind in cut]
-    pieces.append(Piece(site.whole.n_layers, "head", site.head))
+    pieces.append(Piece(site.whole.n_layers, "head", site.end))
     return pieces
 
 

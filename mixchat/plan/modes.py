@@ -7,20 +7,20 @@ refuses to know how the layout came about and how fast it is.
 from collections.abc import Iterator
 from dataclasses import replace
 
+from mixchat.plan.compute import cpu_compute
 from mixchat.plan.layout import Layout
-from mixchat.plan.memory import ALL_PARTS, compute_bytes, input_bytes
 from mixchat.plan.site import Site
+from mixchat.plan.tracing import with_trace
 from mixchat.plan.values import CPU, Footprint, LoadMode, Machine, Plan, Share, Wishes
 
 RAM_RESERVE = 512 << 20
 """Bytes of RAM that stay free: for the processes' own code, and for what others take meanwhile."""
 
-_PARTS = ("up", "gate", "down")
-
 
 def drafts(site: Site, layout: Layout, machine: Machine, wishes: Wishes) -> tuple[Plan, ...]:
     """With and without extra buffers, a plan with the best load mode that fits; forced, the smallest at least."""
-    shares = (*_gpu_shares(site, layout), _cpu_share(site, layout, machine))
+    gpus = _gpu_shares(site, layout)
+    shares = (*gpus, _cpu_share(site, layout, machine, gpus))
     modes = tuple(_modes(site, layout, wishes))
     copies = _copies(site, layout, machine) if any(extra and mode != "copy" for mode, extra in modes) else 0
     plans = tuple(
@@ -29,7 +29,7 @@ def drafts(site: Site, layout: Layout, machine: Machine, wishes: Wishes) -> tupl
     )
     fitting: dict[bool, Plan] = {}
     for plan in plans:
-        if ram_short_by(site, plan) <= 0 and all(share.footprint.total <= share.budget for share in shares[:-1]):
+        if ram_short_by(site, plan) <= 0 and all(share.footprint.total <= share.budget for share in plan.shares[:-1]):
             fitting.setdefault(plan.extra_buffers, plan)
     return tuple(fitting.values()) if fitting or not wishes.force else plans[-1:]
 
@@ -68,20 +68,23 @@ def _modes(site: Site, layout: Layout, wishes: Wishes) -> Iterator[tuple[LoadMod
 def _gpu_shares(site: Site, layout: Layout) -> tuple[Share, ...]:
     shares: list[Share] = []
     for gpu, held, compute in zip(site.gpus, layout.held, layout.compute, strict=True):
-        kv = sum(site.kv[layer.index] for layer in layout.layers if layer.attention == gpu.name)
+        here = [layer.index for layer in layout.layers if layer.attention == gpu.name]
+        kv = sum(site.kv[index] for index in here)
+        second = sum(site.trace_kv[index] for index in here) + (site.trace_head if layout.head == gpu.name else 0)
         pinned = site.pinned.weights.get(gpu.name, 0)
         computes = max(compute, site.full_compute) if pinned else compute
-        shares.append(Share(gpu.name, "gpu", site.budget(gpu), Footprint(held - kv + pinned, kv, computes)))
+        shares.append(Share(gpu.name, "gpu", site.budget(gpu), Footprint(held - kv - second + pinned, kv, computes)))
     return tuple(shares)
 
 
-def _cpu_share(site: Site, layout: Layout, machine: Machine) -> Share:
+def _cpu_share(site: Site, layout: Layout, machine: Machine, gpus: tuple[Share, ...]) -> Share:
     """What is not on the GPUs; a tied embedding is there too when the head is not."""
     kv = sum(site.kv[layer.index] for layer in layout.layers if layer.attention == CPU)
-    weights = site.model.weights + site.pinned.weights.get(CPU, 0) - (sum(layout.held) - sum(site.kv) + kv)
+    elsewhere = sum(share.footprint.weights - site.pinned.weights.get(share.device, 0) for share in gpus)
+    weights = site.model.weights + site.pinned.weights.get(CPU, 0) - elsewhere
     if site.whole.tied and layout.head != CPU:
         weights += site.whole.token_embd
-    footprint = Footprint(weights, kv, _cpu_compute(site, layout))
+    footprint = Footprint(weights, kv, cpu_compute(site.whole, layout.layers, site.ubatch, site.context))
     return Share(CPU, "cpu", max(0, machine.ram_available - RAM_RESERVE), footprint)
 
 
@@ -90,14 +93,6 @@ def _with_copies(shares: tuple[Share, ...], copies: int) -> tuple[Share, ...]:
         return shares
     cpu = shares[-1]
     return (*shares[:-1], replace(cpu, footprint=replace(cpu.footprint, copies=copies)))
-
-
-def _cpu_compute(site: Site, layout: Layout) -> int:
-    parts = max(sum(getattr(layer, part) == CPU for part in _PARTS) for layer in layout.layers)
-    here = ALL_PARTS if any(layer.attention == CPU for layer in layout.layers) else parts
-    if here:
-        return compute_bytes(site.whole, site.ubatch, site.context, here)
-    return input_bytes(site.whole, site.ubatch, site.context)
 
 
 def _copies(site: Site, layout: Layout, machine: Machine) -> int:
@@ -121,7 +116,7 @@ def _copies(site: Site, layout: Layout, machine: Machine) -> int:
 def _plan(site: Site, layout: Layout, shares: tuple[Share, ...], how: tuple[LoadMode, bool]) -> Plan:
     gpus = shares[:-1]
     used = [share.footprint.total > 0 for share in gpus]
-    return Plan(
+    plan = Plan(
         context=site.context,
         kv_type=site.kv_type,
         ubatch=site.ubatch,
@@ -136,3 +131,4 @@ def _plan(site: Site, layout: Layout, shares: tuple[Share, ...], how: tuple[Load
         shares=shares,
         forecast=None,
     )
+    return with_trace(site.whole, plan, site.trace)

@@ -41,11 +41,17 @@ class Bin:
         name: Its name.
         room: Bytes that may be used.
         compute: Bytes of compute buffers by the matrices of one layer's feed-forward block that it holds, 0 to 3.
+        trace: Likewise those of a second context, for which room must remain.
     """
 
     name: str
     room: int
     compute: tuple[int, int, int, int]
+    trace: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def needs(self, parts: int) -> int:
+        """Bytes of both contexts' compute buffers."""
+        return self.compute[parts] + self.trace[parts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ def _fitting(pieces: Sequence[Piece], bin_: Bin, held: int, parts: int) -> tuple
     for count, piece in enumerate(pieces):
         here += piece.parts
         held += piece.nbytes
-        if held + bin_.compute[max(here, parts)] > bin_.room:
+        if held + bin_.needs(max(here, parts)) > bin_.room:
             return count, most
         most.append(max(here, parts))
     return len(pieces), most

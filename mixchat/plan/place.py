@@ -207,7 +207,9 @@ def _asked_for(task: _Task, gpus: tuple[Device, ...]) -> bool:
 
 
 def _site(task: _Task, gpus: tuple[Device, ...], context: int, kv_type: KvType, ubatch: int) -> Site:
-    return Site(task.model, task.pinned, gpus, task.wishes.margin, context, kv_type, min(ubatch, context))
+    return Site(
+        task.model, task.pinned, gpus, task.wishes.margin, context, kv_type, min(ubatch, context), task.wishes.trace
+    )
 
 
 def _choices(task: _Task, site: Site, costs: Costs) -> Iterator[Choice]:

@@ -28,10 +28,11 @@ def refuse(site: Site, machine: Machine, wishes: Wishes, draft: Plan) -> DoesNot
 def _needs(site: Site, share: Share, available: int) -> str:
     held, model = share.footprint, site.whole
     where = "of RAM" if share.kind == "cpu" else f"on {share.device}"
+    trace = f", {format_bytes(held.trace)} to trace its experts" if held.trace else ""
     return (
         f"{model.name} {model.quantization} needs {format_bytes(held.total)} {where} "
         f"({format_bytes(held.weights)} of weights, {format_bytes(held.kv)} of KV cache, "
-        f"{format_bytes(held.compute)} of compute buffers); {format_bytes(available)} are available."
+        f"{format_bytes(held.compute)} of compute buffers{trace}); {format_bytes(available)} are available."
     )
 
 
@@ -64,11 +65,13 @@ def _fitting_numbers(site: Site, machine: Machine, wishes: Wishes) -> str | None
 
 
 def _fitting_context(site: Site, machine: Machine, wishes: Wishes) -> int:
-    """The largest context below the one that does not fit; 0 when none does."""
-    low, high = 0, (min(site.context, round_context(site.whole.context_length) + CONTEXT_STEP)) // CONTEXT_STEP
+    """The largest context below the one that does not fit, the one of a trace likewise; 0 when none does."""
+    most = max(site.context, round_context(site.trace))
+    low, high = 0, min(most, round_context(site.whole.context_length) + CONTEXT_STEP) // CONTEXT_STEP
     while high - low > 1:
         middle = (low + high) // 2
-        if _fits(replace(site, context=middle * CONTEXT_STEP), machine, wishes):
+        size = middle * CONTEXT_STEP
+        if _fits(replace(site, context=min(site.context, size), trace=min(site.trace, size)), machine, wishes):
             low = middle
         else:
             high = middle

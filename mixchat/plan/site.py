@@ -12,6 +12,7 @@ from mixchat.gguf.model import Layer, MoeModel
 from mixchat.plan.memory import ALL_PARTS, compute_bytes, kv_per_layer
 from mixchat.plan.pack import EXPERTS, Bin, Piece
 from mixchat.plan.pinned import Pinned
+from mixchat.plan.tracing import head_bytes, trace_ubatch
 from mixchat.plan.values import Device, KvType
 
 
@@ -27,6 +28,7 @@ class Site:
         context: Tokens.
         kv_type: Type of the KV cache.
         ubatch: Tokens of one prefill batch.
+        trace: Tokens of a second context that traces the routers' choices; 0: none.
     """
 
     whole: MoeModel
@@ -36,6 +38,7 @@ class Site:
     context: int
     kv_type: KvType
     ubatch: int
+    trace: int = 0
 
     @property
     def model(self) -> MoeModel:
@@ -48,16 +51,32 @@ class Site:
         return kv_per_layer(self.whole, self.context, self.kv_type)
 
     @cached_property
+    def trace_kv(self) -> tuple[int, ...]:
+        """Bytes of the second context's KV cache by layer."""
+        return kv_per_layer(self.whole, self.trace, self.kv_type)
+
+    @cached_property
+    def trace_head(self) -> int:
+        """Bytes that the second context needs at most where the head is."""
+        return head_bytes(self.whole, self.ubatch, self.trace)
+
+    @property
+    def end(self) -> int:
+        """Bytes for which there must be room where the head is."""
+        return self.head + self.trace_head
+
+    @cached_property
     def head(self) -> int:
         """Bytes of the head and of what else lies outside the layers; a tied head is a copy of the embedding."""
         return self.model.other + (self.whole.token_embd if self.whole.tied else self.model.output)
 
     @cached_property
     def dense_pieces(self) -> tuple[Piece, ...]:
-        """Of each layer what is not routed experts, with its KV cache."""
+        """Of each layer what is not routed experts, with its KV caches."""
+        caches = (chat + trace for chat, trace in zip(self.kv, self.trace_kv, strict=True))
         return tuple(
             Piece(layer.index, "dense", layer.dense + kv, 0 if whole.experts else ALL_PARTS)
-            for layer, whole, kv in zip(self.model.layers, self.whole.layers, self.kv, strict=True)
+            for layer, whole, kv in zip(self.model.layers, self.whole.layers, caches, strict=True)
         )
 
     @cached_property
@@ -119,19 +138,30 @@ class Site:
     @cached_property
     def _bins(self) -> tuple[Bin, ...]:
         sizes = self._compute
-        return tuple(Bin(gpu.name, self._room(gpu), sizes) for gpu in self.gpus)
+        return tuple(Bin(gpu.name, self._room(gpu), sizes, self._trace_compute) for gpu in self.gpus)
 
     @cached_property
     def _bins_streaming(self) -> tuple[Bin, ...]:
         most = self._compute[ALL_PARTS] + self.streamed
         copying = (most, most, most, most)
+        second = self._trace_compute[ALL_PARTS] + self.streamed if self.trace else 0
+        tracing = (second, second, second, second)
         return tuple(
-            Bin(gpu.name, self._room(gpu), copying if self.streams(gpu) else self._compute) for gpu in self.gpus
+            Bin(gpu.name, self._room(gpu), copying, tracing) if self.streams(gpu) else plain
+            for gpu, plain in zip(self.gpus, self._bins, strict=True)
         )
 
     @cached_property
     def _compute(self) -> tuple[int, int, int, int]:
         none, one, two, three = (compute_bytes(self.whole, self.ubatch, self.context, parts) for parts in range(4))
+        return none, one, two, three
+
+    @cached_property
+    def _trace_compute(self) -> tuple[int, int, int, int]:
+        if not self.trace:
+            return 0, 0, 0, 0
+        ubatch = trace_ubatch(self.ubatch, self.trace)
+        none, one, two, three = (compute_bytes(self.whole, ubatch, self.trace, parts) for parts in range(4))
         return none, one, two, three
 
     @property

@@ -131,6 +131,7 @@ class Wishes:
         margin: Bytes that stay free on every GPU.
         held_back: Layers whose experts an earlier allocation failure moved to RAM.
         experts_used: Experts that each token passes.
+        trace: Tokens of a text of which the routers' choices are wanted; there must be room for a second context.
         force: Go on although it does not fit.
     """
 
@@ -146,22 +147,27 @@ class Wishes:
     margin: int = GPU_MARGIN
     held_back: int = 0
     experts_used: int | None = None
+    trace: int = 0
     force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes that a device gives to weights, the KV cache, compute buffers, and extra buffers' private copies."""
+    """Bytes that a device gives to weights, the KV cache, compute buffers, and extra buffers' private copies.
+
+    `trace` is all that a second context takes while it traces the routers' choices; it is free before and afterwards.
+    """
 
     weights: int = 0
     kv: int = 0
     compute: int = 0
     copies: int = 0
+    trace: int = 0
 
     @property
     def total(self) -> int:
         """All its bytes."""
-        return self.weights + self.kv + self.compute + self.copies
+        return self.weights + self.kv + self.compute + self.copies + self.trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixchat.chat.messages import Control, Message, Text
-from mixchat.engine import events, protocol
+from mixchat.engine import events, protocol, tracing
 from mixchat.errors import AllocationFailed, BadModel, EngineDied, EngineError, MixchatError, PromptTooLong
 from mixchat.plan.values import Override
 
@@ -32,8 +32,14 @@ MESSAGES = [
     protocol.AskGenerate(events.GenerateRequest((1,), shown=("<|x|>",))),
     protocol.AskEvaluate((1, 2)),
     protocol.Evaluated(),
+    protocol.AskTexts((1, 2)),
+    protocol.Texts(("a", "\u2192")),
     protocol.AskGrammar('root ::= "x"'),
     protocol.GrammarFits(),
+    tracing.AskTrace(events.TraceRequest((1, 2))),
+    tracing.AskTrace(events.TraceRequest((1, 2), (0, 31))),
+    tracing.Routed(3, 512, 2, "AAEC", "AACAPw=="),
+    tracing.Traced(),
     protocol.AskKeepState("/s", events.StateKey("m"), "build"),
     events.StateKept(3, 1 << 40),
     protocol.AskRestoreState("/s", events.StateKey("m"), "build"),

@@ -20,10 +20,12 @@ from mixchat.engine.events import (
     StateRestored,
     Timings,
     Token,
+    TraceRequest,
     Usage,
 )
 from mixchat.errors import EngineDied, EngineError, MixchatError, UsageError
 from mixchat.plan.memory import round_context
+from mixchat.routing.choices import Choices
 
 SAMPLED = 1_000_000
 MARKUP = 2_000_000
@@ -31,6 +33,7 @@ CPU = DeviceInfo("CPU", "A processor", "cpu", 8 << 30, 16 << 30)
 REMOTE = DeviceInfo("RPC0", "127.0.0.1:50052", "gpu", 8 << 30, 16 << 30, remote=True, backend="RPC")
 
 Render = Callable[[Sequence[Message]], str]
+Route = Callable[[int, int], tuple[tuple[int, ...], tuple[float, ...]]]
 
 
 def chatml(messages: Sequence[Message]) -> str:
@@ -39,16 +42,23 @@ def chatml(messages: Sequence[Message]) -> str:
     return f"{turns}<|im_start|>assistant\n"
 
 
+def by_token(layer: int, token: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Two of four experts, by the token's id and the layer; the first with three quarters of the weight."""
+    return ((token + layer) % 4, (token + layer + 1) % 4), (0.75, 0.25)
+
+
 class FakeEngine:
     """An Engine without a process.
 
     Attributes:
-        dies_at: `devices`, `load`, `tokenize`, `render`, `prefill` or `decode`: raises EngineDied there, once.
+        dies_at: `devices`, `load`, `tokenize`, `render`, `prefill`, `decode` or `trace`: raises EngineDied there, once.
         on_step: Called at each of those with its name, before anything else.
         loads: The requests it got; `generations`, `evaluations`, `tokenized` and `rendered` likewise.
         servers: The RPC servers of each question for devices; each answers with a device like REMOTE.
         closed: How often it was closed.
         kept: Evaluated states by path; another engine may be given them.
+        traces: The requests for traces.
+        route: Which experts a layer chooses for a token, and their weights, of `routers`, the layers that have one.
     """
 
     def __init__(
@@ -64,6 +74,9 @@ class FakeEngine:
         self.servers: list[tuple[str, ...]] = []
         self.closed = 0
         self.kept: dict[str, tuple[StateKey, tuple[int, ...]]] = {}
+        self.traces: list[TraceRequest] = []
+        self.route: Route = by_token
+        self.routers: tuple[int, ...] = (0, 1)
         self._replies = iter(replies)
         self._template = template
         self._devices = devices
@@ -95,6 +108,9 @@ class FakeEngine:
         if prompt:
             self.tokenized.append(tuple(pieces))
         return tuple(self._ids(piece) for piece in pieces)
+
+    def texts(self, ids: Sequence[int]) -> tuple[str, ...]:
+        return tuple(map(self._text, ids))
 
     def render(self, template: str, messages: Sequence[Message], bos: str, eos: str) -> str:  # noqa: ARG002
         self._step("render")
@@ -162,6 +178,25 @@ class FakeEngine:
         finally:
             self._running = False
 
+    def trace(self, request: TraceRequest) -> Iterator[Prefilling | Choices]:
+        """Four tokens at a time."""
+        self.traces.append(request)
+        self._need_model()
+        self._running, self._stopped = True, False
+        total = len(request.tokens)
+        try:
+            yield Prefilling(0, total)
+            for first in range(0, total, 4):
+                self._step("trace")
+                if self._stopped:
+                    return
+                tokens = request.tokens[first : first + 4]
+                for layer in (each for each in self.routers if request.layers is None or each in request.layers):
+                    yield self._choices(layer, first, tokens)
+                yield Prefilling(first + len(tokens), total)
+        finally:
+            self._running = False
+
     def keep_state(self, path: str, key: StateKey) -> StateKept:
         self._step("keep")
         self._need_model()
@@ -195,6 +230,11 @@ class FakeEngine:
 
     def log(self) -> str:
         return ""
+
+    def _choices(self, layer: int, first: int, tokens: Sequence[int]) -> Choices:
+        rows = [self.route(layer, token) for token in tokens]
+        experts = tuple(expert for row, _weights in rows for expert in row)
+        return Choices(layer, first, len(rows[0][0]), experts, tuple(weight for _row, each in rows for weight in each))
 
     def _ids(self, piece: Piece) -> tuple[int, ...]:
         if not isinstance(piece, Control):

@@ -392,6 +392,7 @@ WISHES = st.builds(
     load_mode=st.sampled_from([None, None, "mmap", "copy", "mlock"]),
     held_back=st.sampled_from([0, 0, 0, 1, 4]),
     extra_buffers=st.booleans(),
+    trace=st.sampled_from([0, 0, 300, 8192]),
 )
 GPUS = st.lists(SIZES, max_size=3)
 ANY_MODEL = st.sampled_from(MODELS)

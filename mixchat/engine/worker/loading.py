@@ -117,41 +117,53 @@ def _load_weights(request: LoadRequest, abort: AbortFlag, log: Log, progress: _P
         return Model(handle, vocab, None, 0, 0, request.threads, endpoints(request.devices), request.sequences, [held])
     if abort.is_set():
         raise LoadCancelled
-    _check_room(log, "the weights")
+    check_room(log, "the weights", _LESS)
     reason = log.reason() or "it gives no reason"
     if request.overrides and _BAD_PATTERN.search(reason):
         raise UsageError(f"A pattern of --override is no regular expression: {reason}.", "Correct the pattern.")
     raise BadModel(f"llama.cpp cannot load the model: {reason}", "mixchat --debug ... shows llama.cpp's whole log.")
 
 
-def _check_room(log: Log, what: str) -> None:
-    """Raise AllocationFailed when the log says that a buffer could not be allocated."""
+def check_room(log: Log, what: str, hint: str) -> None:
+    """Raise AllocationFailed when the log says that a buffer could not be allocated.
+
+    Args:
+        log: Of what failed.
+        what: Needed the room.
+        hint: What to do about it.
+    """
     device = log.lacking_room()
     if device is not None:
         where = "RAM has" if device == CPU else f"{device or 'A device'} has"
         message = f"{where} no room for {what}: {log.reason()}."
-        raise AllocationFailed(message, _LESS, device)
+        raise AllocationFailed(message, hint, device)
 
 
-def _add_context(model: Model, request: LoadRequest, abort: AbortFlag, log: Log) -> None:
+def context_params(request: LoadRequest, context: int, abort: AbortFlag) -> Any:  # noqa: ANN401 - a ctypes structure
+    """How any context of that model computes; `context` tokens fit it."""
     params = llama.llama_context_default_params()
-    params.n_ctx = request.context
-    params.n_batch = params.n_ubatch = min(request.ubatch, request.context)
-    if request.sequences > 1:
-        params.n_batch = max(params.n_batch, request.sequences + 1)
-        params.kv_unified = True
-    params.n_seq_max = request.sequences
-    params.n_outputs_max = max(request.outputs, request.sequences)
+    params.n_ctx = context
+    params.n_batch = params.n_ubatch = min(request.ubatch, context)
     params.n_threads = params.n_threads_batch = request.threads
     params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO
     params.type_k = params.type_v = _KV_TYPES[request.kv_type]
     params.abort_callback = abort.callback
     params.abort_callback_data = abort.data
     params.no_perf = True
+    return params
+
+
+def _add_context(model: Model, request: LoadRequest, abort: AbortFlag, log: Log) -> None:
+    params = context_params(request, request.context, abort)
+    if request.sequences > 1:
+        params.n_batch = max(params.n_batch, request.sequences + 1)
+        params.kv_unified = True
+    params.n_seq_max = request.sequences
+    params.n_outputs_max = max(request.outputs, request.sequences)
     context = llama.llama_init_from_model(model.handle, params)
     if not context:
         model.free()
-        _check_room(log, "the KV cache or the computation")
+        check_room(log, "the KV cache or the computation", _LESS)
         reason = log.reason() or "it gives no reason"
         raise EngineError(f"llama.cpp cannot make a context: {reason}", "Try a smaller one: --ctx 4096")
     model.context = context

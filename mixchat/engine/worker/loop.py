@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mixchat.engine import protocol
-from mixchat.engine.events import LoadRequest
+from mixchat.engine.events import LoadRequest, TraceRequest
+from mixchat.engine.tracing import AskTrace, Traced, routed
 from mixchat.engine.worker.bindings import AbortFlag, llama
 from mixchat.engine.worker.cancels import Cancels
 from mixchat.engine.worker.devices import list_devices
@@ -22,8 +23,10 @@ from mixchat.engine.worker.log import Log
 from mixchat.engine.worker.rpc import register
 from mixchat.engine.worker.scheduler import Scheduler
 from mixchat.engine.worker.snapshots import Snapshots
+from mixchat.engine.worker.tracing import Tracer
 from mixchat.engine.worker.vocabulary import Vocabulary
 from mixchat.errors import EngineError, MixchatError
+from mixchat.routing.choices import Choices
 
 _READ = 65536
 
@@ -43,6 +46,7 @@ class Worker:
         self._vocabulary: Vocabulary | None = None
         self._scheduler: Scheduler | None = None
         self._snapshots: Snapshots | None = None
+        self._tracer: Tracer | None = None
 
     def run(self) -> None:
         """Serve until the other side closes; never returns."""
@@ -109,17 +113,20 @@ class Worker:
                     raise LoadCancelled
                 self._load(request_id, request)
             case protocol.AskGenerate(request):
-                if self._scheduler is None:
-                    raise EngineError("No model is loaded.", "Load one first.")
-                self._scheduler.start(request_id, request)
+                self._ready().start(request_id, request)
             case protocol.AskEvaluate(tokens):
-                if self._scheduler is None:
-                    raise EngineError("No model is loaded.", "Load one first.")
-                self._scheduler.evaluate(request_id, tokens)
+                self._ready().evaluate(request_id, tokens)
+            case AskTrace(request):
+                self._trace(request_id, request)
             case protocol.AskKeepState() | protocol.AskRestoreState():
                 self._send(request_id, self._state(message, request_id))
             case _:
                 self._send(request_id, self._reply(message))
+
+    def _ready(self) -> Scheduler:
+        if self._scheduler is None:
+            raise EngineError("No model is loaded.", "Load one first.")
+        return self._scheduler
 
     def _reply(self, message: object) -> object:
         """The answer to a request that has just one."""
@@ -127,15 +134,8 @@ class Worker:
             case protocol.AskDevices(servers):
                 in_use = self._model.servers if self._model is not None else frozenset()
                 return protocol.Devices(list_devices(register(servers, in_use)))
-            case protocol.AskTokens(pieces, prompt):
-                if self._vocabulary is None:
-                    raise EngineError("No model is loaded.", "Load one first.")
-                return protocol.Tokens(self._vocabulary.tokens(pieces, prompt=prompt))
-            case protocol.AskGrammar(text):
-                if self._vocabulary is None:
-                    raise EngineError("No model is loaded.", "Load one first.")
-                check_grammar(text, self._vocabulary)
-                return protocol.GrammarFits()
+            case protocol.AskTokens() | protocol.AskTexts() | protocol.AskGrammar():
+                return self._read_text(message)
             case protocol.AskRender(source, messages, bos, eos):
                 from mixchat.engine.worker.template import render  # noqa: PLC0415 - the mistral path needs no Jinja
 
@@ -151,6 +151,19 @@ class Worker:
             case _:
                 raise protocol.ProtocolError(f"no request: {message!r}")
 
+    def _read_text(self, message: protocol.AskTokens | protocol.AskTexts | protocol.AskGrammar) -> object:
+        """What the vocabulary answers."""
+        if self._vocabulary is None:
+            raise EngineError("No model is loaded.", "Load one first.")
+        match message:
+            case protocol.AskTokens(pieces, prompt):
+                return protocol.Tokens(self._vocabulary.tokens(pieces, prompt=prompt))
+            case protocol.AskTexts(ids):
+                return protocol.Texts(self._vocabulary.texts(ids))
+            case protocol.AskGrammar(text):
+                check_grammar(text, self._vocabulary)
+                return protocol.GrammarFits()
+
     def _state(self, message: protocol.AskKeepState | protocol.AskRestoreState, request_id: int) -> object:
         if self._snapshots is None:
             raise EngineError("No model is loaded.", "Load one first.")
@@ -158,13 +171,26 @@ class Worker:
         asked_to_stop = request_id in self._stopped
         return how(message.path, message.key, message.build, lambda: asked_to_stop or self._abort.is_set())
 
+    def _trace(self, request_id: int, request: TraceRequest) -> None:
+        if self._tracer is None:
+            raise EngineError("No model is loaded.", "Load one first.")
+
+        def stopped() -> bool:
+            self._stopped |= self._cancels.take()
+            return request_id in self._stopped
+
+        for event in self._tracer.trace(request, stopped):
+            self._send(request_id, routed(event) if isinstance(event, Choices) else event)
+        self._send(request_id, Traced())
+
     def _load(self, request_id: int, request: LoadRequest) -> None:
         if self._model is not None:
             self._model.free()
-            self._model = self._scheduler = self._vocabulary = self._snapshots = None
+            self._model = self._scheduler = self._vocabulary = self._snapshots = self._tracer = None
         model = load(request, self._abort, self._log, lambda event: self._send(request_id, event))
         self._model = model
         self._vocabulary = Vocabulary(model.handle, model.vocab)
         if model.context is not None:
             self._scheduler = Scheduler(model, self._vocabulary, self._log, self._send)
             self._snapshots = Snapshots(model, self._scheduler, request, self._log)
+            self._tracer = Tracer(model, request, self._abort, self._log)

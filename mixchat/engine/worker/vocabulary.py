@@ -3,6 +3,7 @@
 Knows llama.cpp's tokenizer and its traps; refuses to know what a prompt looks like.
 """
 
+import codecs
 import ctypes
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -90,6 +91,14 @@ class Vocabulary:
         """The control tokens of these texts; a text that is none is left out."""
         found = (self._tokenize(text, special=True) for text in texts)
         return frozenset(ids[0] for ids in found if len(ids) == 1 and llama.llama_vocab_is_control(self._vocab, ids[0]))
+
+    def texts(self, tokens: Iterable[int]) -> tuple[str, ...]:
+        """The text of each of consecutive tokens; a character of several tokens is the last one's."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        texts = [decoder.decode(self.piece(token, special=True)) for token in tokens]
+        if rest := decoder.decode(b"", final=True):
+            texts[-1] += rest
+        return tuple(texts)
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """A token's bytes; control tokens have none unless `special`. May end in the middle of a character."""
