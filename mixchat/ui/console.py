@@ -21,7 +21,11 @@ BLOCKS = "█▀▄▛▖▓▒░·"
 """What pictures are drawn with."""
 
 _DUMB = {"dumb", "unknown"}
+_TRUE_COLOUR = {"truecolor", "24bit"}
+_MANY_COLOURS = ("-256color", "-kitty")
 _DEFAULT_WIDTH = 80
+# Rich takes a dumb terminal for 80 columns wide unless it is told a height too.
+_DUMB_HEIGHT = 25
 # Rich needs a width; no line of a pipe reaches this one.
 _UNLIMITED = 1_000_000
 
@@ -117,19 +121,27 @@ def write_line(stream: TextIO, text: str) -> None:
 
 
 def make_console(stream: TextIO, environ: Mapping[str, str]) -> "Console":
-    """Make a console: plain ANSI colours where there may be some, no markup, and no wrapping into a pipe."""
+    """Make a console: as many colours as the terminal says it has, no markup, and no wrapping into a pipe."""
     from rich.console import Console  # noqa: TID251 - imported when needed, and here only
 
     terminal = is_terminal(stream)
     return Console(
         file=make_encodable(stream),
-        color_system="standard" if has_colour(stream, environ) else None,
+        color_system=_colours(environ) if has_colour(stream, environ) else None,
         force_terminal=terminal,
         force_interactive=terminal and not is_dumb(environ),
         width=width_of(stream, environ) if terminal else _UNLIMITED,
+        height=_DUMB_HEIGHT if is_dumb(environ) else None,
         soft_wrap=not terminal,
         markup=False,
         highlight=False,
         emoji=False,
         _environ=environ,
     )
+
+
+def _colours(environ: Mapping[str, str]) -> Literal["standard", "256", "truecolor"]:
+    """How many colours a terminal has, as rich finds it out: COLORTERM first, then the end of TERM's name."""
+    if environ.get("COLORTERM", "").strip().lower() in _TRUE_COLOUR:
+        return "truecolor"
+    return "256" if environ.get("TERM", "").strip().lower().endswith(_MANY_COLOURS) else "standard"

@@ -1,3 +1,4 @@
+import itertools
 import os
 import pty
 import struct
@@ -55,6 +56,55 @@ def test_colour_needs_a_terminal_that_wants_it(terminal: bool, environ: dict[str
     make_console(stream, environ).print("[/INST] [bold]x[/] :smile: 12", style="cyan")
     line = "[/INST] [bold]x[/] :smile: 12"
     assert stream.written == (f"\x1b[36m{line}\x1b[0m\n" if coloured else f"{line}\n")
+
+
+shades = itertools.count()
+"""Rich remembers how a style was written, in whichever console: every test has a colour of its own."""
+
+
+@pytest.mark.parametrize(
+    ("environ", "code"),
+    [
+        ({"TERM": "xterm"}, "93"),
+        ({}, "93"),
+        ({"TERM": "xterm-16color"}, "93"),
+        (XTERM, "38;5;214"),
+        ({"TERM": " TMUX-256color "}, "38;5;214"),
+        ({"TERM": "xterm-kitty"}, "38;5;214"),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "38;2;255;175;{}"),
+        (XTERM | {"COLORTERM": "24bit"}, "38;2;255;175;{}"),
+        (XTERM | {"COLORTERM": "yes"}, "38;5;214"),
+        (XTERM | {"NO_COLOR": "1", "COLORTERM": "truecolor"}, None),
+        ({"TERM": "dumb", "COLORTERM": "truecolor"}, None),
+    ],
+)
+def test_as_many_colours_as_the_terminal_says_it_has(environ: dict[str, str], code: str | None) -> None:
+    stream, pipe, shade = FakeStream(terminal=True), FakeStream(), next(shades)
+    make_console(stream, environ).print("x", style=f"#ffaf{shade:02x}")
+    assert stream.written == (f"\x1b[{code.format(shade)}mx\x1b[0m\n" if code else "x\n")
+    make_console(pipe, environ).print("x", style=f"#ffaf{next(shades):02x}")
+    assert pipe.written == "x\n"
+
+
+@pytest.mark.parametrize(
+    ("style", "environ"),
+    [
+        ("bold", {"TERM": "xterm"}),
+        ("italic", XTERM),
+        ("underline", XTERM | {"COLORTERM": "truecolor"}),
+    ],
+)
+def test_named_colours_stay_the_theme_s(style: str, environ: dict[str, str]) -> None:
+    stream = FakeStream(terminal=True)
+    make_console(stream, environ).print("x", style=f"{style} bright_cyan on black")
+    assert stream.written.endswith(";96;40mx\x1b[0m\n")
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_a_terminal_is_as_wide_as_it_says(term: str) -> None:
+    stream = FakeStream(terminal=True)
+    make_console(stream, {"TERM": term, "COLUMNS": "30"}).print("word " * 20)
+    assert max(map(len, stream.written.splitlines())) <= 30
 
 
 def test_nothing_is_wrapped_into_a_pipe() -> None:
