@@ -8,6 +8,7 @@ model must be there, or be makeable: pip install "mixchat[demo]". Figures of spe
 import os
 import re
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -149,6 +150,13 @@ def environment(home: Path) -> dict[str, str]:
     return kept | own | {"TERM": "xterm-256color", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
 
 
+def draw_experts(path: Path, environ: Mapping[str, str]) -> None:
+    """The picture that mixchat itself draws of a text in code and prose."""
+    with (ROOT / "docs" / "experts.txt").open("rb") as text:
+        command = [sys.executable, "-m", "mixchat", "experts", "-m", "demo", "--svg", str(path)]
+        subprocess.run(command, stdin=text, stdout=subprocess.DEVNULL, env=dict(environ), timeout=PATIENCE, check=True)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Draw all scenes, or those that are named."""
     if not arguments:
@@ -164,6 +172,9 @@ def main(arguments: Sequence[str]) -> int:
             path = out / f"{scene.name}.svg"
             path.write_text(svg(screen, shlex.join(("mixchat", *scene.arguments))), "utf-8")
             sys.stdout.write(f"{path}\n")
+        if not wanted or "experts" in wanted:
+            draw_experts(out / "experts.svg", environ)
+            sys.stdout.write(f"{out / 'experts.svg'}\n")
     return 0
 
 

@@ -11,14 +11,15 @@ from typing import Final, Literal
 
 from mixchat.app.answering import check_room, refined, request_for
 from mixchat.app.attaching import count_tokens
-from mixchat.app.events import AnswerEvent, ChatEvent, Making, Notice, Opened, OpenEvent
+from mixchat.app.events import AnswerEvent, ChatEvent, Notice, Opened, OpenEvent
 from mixchat.app.house import House
 from mixchat.app.machine import machine_of, rated_so_far, types_of
 from mixchat.app.opening import Use, open_model
 from mixchat.app.paging import Watch
 from mixchat.app.prompt import Prompt, build
 from mixchat.app.prompt_cache import PromptCache, fixed_tokens
-from mixchat.app.source import Format, Source, loadable, locate, located, prompt_format
+from mixchat.app.source import Format, Source, finding, loadable, located, prompt_format
+from mixchat.app.tracing import check_routers, check_trace, trace_turn
 from mixchat.app.window import window_for
 from mixchat.app.wishes import wishes_of
 from mixchat.chat.attachments import Attachment
@@ -54,6 +55,7 @@ class Question:
         changing: The end of the last message, which is another the next time; None: all of that message. What stands
             before it is the part of the prompt that the cache is for.
         cache: Take that part's state from the disk, and keep it there.
+        trace: Tell at the end which experts the routers chose for what was said and answered.
     """
 
     model: str
@@ -66,6 +68,7 @@ class Question:
     check: Callable[[str], None] | None = None
     changing: str | None = None
     cache: bool = True
+    trace: bool = False
 
     @property
     def changes(self) -> str:
@@ -122,7 +125,8 @@ def ask(house: House, settings: Settings, question: Question) -> Iterator[ChatEv
     answer = cache_of(house, ready, question).answer(
         request.tokens, fixed, lambda: refined(ready.form, prompt, house.engine.generate(request))
     )
-    yield from checked(Watch(ready.source, ready.opened).over(answer), question)
+    events = checked(Watch(ready.source, ready.opened).over(answer), question)
+    yield from traced(house, ready, prompt, events) if question.trace else events
 
 
 def request_of(house: House, ready: Ready, question: Question, prompt: Prompt) -> tuple[GenerateRequest, int]:
@@ -153,13 +157,7 @@ def opened_for(
         question: Its model, and its messages if it has any.
         sequences: Answers that may be in the making at once.
     """
-    source: Source | None = None
-    for found in locate(house, question.model, settings):
-        if isinstance(found, Making):
-            yield found
-        else:
-            source = found
-    assert source is not None  # noqa: S101 - it is what locate ends with
+    source = yield from finding(house, question.model, settings)
     settings = settings.with_model_defaults(source.entry.sampling) if source.entry else settings
     loadable(source)
     form = prompt_format(source)
@@ -169,8 +167,11 @@ def opened_for(
         house.engine.check_grammar(question.grammar)
     if question.messages:
         _check_length(house, source, settings, question)
+    if question.trace:
+        check_routers(source.name, source.model)
+    use = Use(question.force, sequences=sequences, trace=_least_context(source, settings) if question.trace else 0)
     opened: Opened | None = None
-    for event in open_model(house, source, settings, Use(question.force, sequences=sequences)):
+    for event in open_model(house, source, settings, use):
         opened = event if isinstance(event, Opened) else opened
         yield event
     return Ready(source, form, settings, opened) if opened is not None else None
@@ -205,6 +206,24 @@ def checked(events: Iterator[AnswerEvent], question: Question) -> Iterator[Answe
         yield event
         if isinstance(event, Finished) and event.reason == "stop" and question.check is not None:
             question.check("".join(said))
+
+
+def traced(house: House, ready: Ready, prompt: Prompt, events: Iterator[AnswerEvent]) -> Iterator[ChatEvent]:
+    """Pass an answer on, and trace it at its end; one that was interrupted is not.
+
+    Raises:
+        DoesNotFit: It became longer than the default context, for which the trace was planned.
+    """
+    tokens: list[int] = []
+    for event in events:
+        yield event
+        if isinstance(event, Token) and event.id >= 0:
+            tokens.append(event.id)
+        if isinstance(event, Finished) and event.reason != "interrupted":
+            total = len(prompt.tokens) + len(tokens)
+            if total > _least_context(ready.source, ready.settings):
+                check_trace(house, ready.settings, ready.opened, total)
+            yield from trace_turn(house, ready.opened, prompt, tokens, "the question and its answer")
 
 
 def rehearse(house: House, settings: Settings, question: Question) -> Rehearsal:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from mixchat.app.comparing import Change, Kind, Measurement, compare
-from mixchat.app.events import Making, Measuring, Notice, Opened, OpenEvent
+from mixchat.app.events import Measuring, Notice, Opened, OpenEvent
 from mixchat.app.forecasting import forecast_at
 from mixchat.app.house import House
 from mixchat.app.machine import Speeds, machine_of, rated, types_of
 from mixchat.app.measuring import DECODE, DEPTHS, Run
 from mixchat.app.opening import Use, open_model
-from mixchat.app.source import Source, locate
+from mixchat.app.source import Source, finding
 from mixchat.app.truth import Allocation, allocations
 from mixchat.engine import platform
 from mixchat.engine.build import build_identity
@@ -80,11 +80,8 @@ def bench(house: House, settings: Settings, exam: Exam) -> Iterator[BenchEvent]:
     Raises:
         MixchatError: Whatever finding, loading and running the model may raise.
     """
-    for event in locate(house, exam.model, settings):
-        if isinstance(event, Making):
-            yield event
-        else:
-            yield from _bench(house, settings, exam, event)
+    source = yield from finding(house, exam.model, settings)
+    yield from _bench(house, settings, exam, source)
 
 
 def _bench(house: House, settings: Settings, exam: Exam, source: Source) -> Iterator[BenchEvent]:

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from mixchat.app.chat_model import ChatModel
 from mixchat.app.chat_settings import RELOADING, check_change, check_room_for, loaded_with
 from mixchat.app.context_use import ContextUse
-from mixchat.app.events import AnswerEvent, ChatEvent, Notice, Opened, OpenEvent
+from mixchat.app.events import AnswerEvent, ChatEvent, Notice, Opened, OpenEvent, Traced, Tracing
 from mixchat.app.house import House
 from mixchat.app.prompt import Prompt
 from mixchat.app.recording import Log, Recorder
@@ -16,6 +16,7 @@ from mixchat.app.rewinding import Rewinding
 from mixchat.app.speaker import Speaker
 from mixchat.app.taking_up import opening_records
 from mixchat.app.talking import Request, Talking
+from mixchat.app.tracing import check_routers, check_trace, trace_turn
 from mixchat.chat.checkpoints import Kind
 from mixchat.chat.journal import (
     Dialogue,
@@ -216,6 +217,26 @@ class Conversation:
     def history(self) -> Prompt | None:
         """The conversation as the model sees it, its last answer included; None when nothing is there or loaded."""
         return self._talking.history()
+
+    def trace(self) -> Iterator[Tracing | Traced]:
+        """Which experts the routers chose for the last turn; it is evaluated again, beside the chat's own context.
+
+        Raises:
+            UsageError: Nothing was answered yet by a model that is loaded, or it has no routers.
+            DoesNotFit: There is no room for that.
+            EngineError: The engine fails.
+        """
+        opened, prompt = self.opened, self.history()
+        if opened is None or prompt is None:
+            raise UsageError("There is no turn to trace yet.", "Say something first.")
+        check_routers(opened.name, opened.model)
+        check_trace(self._house, self.settings, opened, len(prompt.tokens))
+        self._speaker.begin()
+        try:
+            yield from trace_turn(self._house, opened, prompt)
+        except EngineDied:
+            self._speaker.lost()
+            raise
 
     def keep(self) -> tuple[Notice, ...]:
         """Keep the evaluated state, so that the session resumes at once; for when a chat ends."""

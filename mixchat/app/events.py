@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from mixchat.engine.events import Finished, Loaded, Loading, LoadRequest, Prefilling, Token
 from mixchat.gguf.model import MoeModel
 from mixchat.plan.values import Machine, Plan
+from mixchat.routing.routed_text import RoutedText
+from mixchat.routing.tally import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,38 @@ class Full:
     enlarged: Enlarged | None
 
 
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """Texts are being traced.
+
+    Attributes:
+        name: What a person calls them.
+        fraction: Of all, from 0 to 1.
+        tokens: So many were traced.
+    """
+
+    name: str
+    fraction: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What the routers chose for texts.
+
+    Attributes:
+        name: What a person calls them.
+        text: The beginning of them, token by token.
+        report: Of all.
+        complete: Not interrupted before the end.
+    """
+
+    name: str
+    text: RoutedText
+    report: Report
+    complete: bool = True
+
+
 OpenEvent = Notice | Making | Loading | Opened
 AnswerEvent = Notice | Prefilling | Thinking | Token | Finished
-ChatEvent = OpenEvent | AnswerEvent | Full
+ChatEvent = OpenEvent | AnswerEvent | Full | Tracing | Traced

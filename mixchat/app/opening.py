@@ -39,11 +39,15 @@ class Use:
         force: Load it although it may not fit.
         before: How it was loaded the last time, for a word about what has changed.
         sequences: Answers that may be in the making at once.
+        context: Tokens of context, whatever the settings say.
+        trace: Tokens of a text of which the routers' choices will be wanted; see `Wishes`.
     """
 
     force: bool = False
     before: Plan | None = None
     sequences: int = 1
+    context: int | None = None
+    trace: int = 0
 
 
 ONE_ANSWER: Final = Use()
@@ -101,6 +105,7 @@ def open_model(house: House, source: Source, settings: Settings, use: Use = ONE_
             "mixchat runs it without them: prefill is slower, answers are right."
         )
     wishes = wishes_of(settings, force=use.force, extra_buffers=proof.extra_buffers)
+    wishes = replace(wishes, context=use.context or wishes.context, trace=use.trace)
     draft = yield from _draft(house, source, settings, wishes)
     yield from (Notice(text) for text in _about(settings, source.model, draft, use.before))
     house.uses.begin(source.path)

@@ -14,7 +14,7 @@ from mixchat.app.events import Making, Notice
 from mixchat.app.house import House
 from mixchat.app.machine import Speeds, described_machine, rated, types_of
 from mixchat.app.preflight import preflight, read_offer
-from mixchat.app.source import Source, loadable, locate
+from mixchat.app.source import Source, finding, loadable
 from mixchat.app.what_if import Case, WhatIf, what_ifs
 from mixchat.app.wishes import wishes_of
 from mixchat.errors import BadModel, DoesNotFit, MixchatError, NetworkError, NotFound, NotPulled, UsageError
@@ -165,12 +165,9 @@ def _subject(house: House, settings: Settings, text: str) -> Steps[_Subject]:
     """The model that a reference means, here or at the hub."""
     reference = parse_reference(text, house.registry.entries)
     with suppress(NotPulled):
-        for event in locate(house, text, settings):
-            if isinstance(event, Making):
-                yield event
-            else:
-                loadable(event)
-                return _Subject(event.name, event.path, event.model, _known_offers(house, event))
+        source = yield from finding(house, text, settings)
+        loadable(source)
+        return _Subject(source.name, source.path, source.model, _known_offers(house, source))
     check = preflight(house, text, wishes_of(settings), described_machine(house, settings))
     if isinstance(check.problem, BadModel):
         raise check.problem

@@ -3,7 +3,7 @@
 Knows references, the store and headers; refuses to know devices and memory.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -87,6 +87,15 @@ def locate(house: House, text: str, settings: Settings | None = None) -> Iterato
     found = find(house.places, house.registry, reference, fits_here(house, settings))
     header = read_model(found.path)
     yield Source(found.name, found.path, found.entry, header, describe(header))
+
+
+def finding(house: House, text: str, settings: Settings | None = None) -> Generator[Making, None, Source]:
+    """`locate` for those who pass the making on."""
+    for event in locate(house, text, settings):
+        if isinstance(event, Source):
+            return event
+        yield event
+    raise AssertionError("locate ends with a source")
 
 
 def located(house: House, text: str, settings: Settings | None = None) -> Source:

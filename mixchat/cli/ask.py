@@ -71,6 +71,7 @@ class _Asking:
         asked, wanted = self.asked, self.constraint
         question = Question(model, (), tuple(asked.stop or ()), self.force, overflow=asked.policy)
         question = replace(question, cache=not (asked.no_cache or asked.no_save))
+        question = replace(question, trace=asked.trace_experts is not None)
         return replace(question, grammar=wanted.grammar, check=wanted.check) if wanted else question
 
     def filled(self, text: str) -> str:
@@ -112,6 +113,7 @@ def _answer(house: "House", asking: _Asking, question: "Question", memory: "Memo
     from mixchat.app.asking import ask
     from mixchat.app.extracting import first_block
     from mixchat.cli.ask_output import stoppable, write_answer
+    from mixchat.cli.experts import kept_trace
     from mixchat.ui.console import write_line
     from mixchat.ui.progress import shown
     from mixchat.ui.sanitize import single_line
@@ -123,6 +125,8 @@ def _answer(house: "House", asking: _Asking, question: "Question", memory: "Memo
     with stoppable(engine.interrupt) as watched, closing(answered) as kept:
         events = watched(kept)
         wanted = first_block(events, engine.interrupt) if asking.asked.extract else events
+        if asking.asked.trace_experts is not None:
+            wanted = kept_trace(wanted, asking.asked.trace_experts)
         write_answer(shown(wanted, question.model, sys.stderr, os.environ, quiet), asking.asked, quiet=quiet)
     return 0
 

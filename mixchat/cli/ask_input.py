@@ -53,7 +53,7 @@ def spoken(prompt: str | None, asked: AskOptions, *, quiet: bool) -> Spoken:
         UsageError: There is nothing, or it is binary or too large.
         NotFound: A file is not there.
     """
-    waiting = partial(_tell_waiting, quiet)
+    waiting = partial(tell_waiting, quiet)
     if asked.messages is not None:
         listed = piped_text(waiting) if str(asked.messages) == "-" else file_text(asked.messages)
         return Spoken(messages=parse_messages(listed or ""))
@@ -95,7 +95,7 @@ def items_of(prompt: str | None, asked: AskOptions, say: Say, *, quiet: bool) ->
         NotFound: A glob finds nothing, or a file of `--file` is not there.
         UsageError: stdin is a terminal, or no text at all.
     """
-    waiting = partial(_tell_waiting, quiet)
+    waiting = partial(tell_waiting, quiet)
     attachments = _attachments(asked, waiting)
     if asked.each_line:
         if sys.stdin.isatty():
@@ -158,6 +158,7 @@ def _attachments(asked: AskOptions, waiting: Callable[[], None]) -> tuple[Attach
     return (*found, Attachment("stdin", piped_text(waiting) or ""))
 
 
-def _tell_waiting(quiet: bool) -> None:
+def tell_waiting(quiet: bool) -> None:
+    """Say that stdin is silent."""
     if not quiet:
         write_line(sys.stderr, "mixchat: waiting for text on stdin; --no-stdin ignores it.")

@@ -76,6 +76,10 @@ class AskOptions:
     show_thinking: Annotated[
         bool, typer.Option("--show-thinking", help="What a reasoning model thinks before it answers, on stderr.")
     ] = False
+    trace_experts: Annotated[
+        Path | None,
+        typer.Option("--trace-experts", metavar="FILE", help="Write which experts were chosen: .html, .svg or .json."),
+    ] = None
     stats: Annotated[bool, typer.Option("--stats", help="Times and token counts, one line on stderr.")] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the exact prompt; load no weights.")] = False
 
@@ -105,6 +109,7 @@ class AskOptions:
         return "-" in (self.file or ())
 
 
+_TRACES: Final = {".html", ".svg", ".json"}
 _CONSTRAINTS: Final = ("--json-schema", "--grammar", "--choices")
 
 
@@ -122,6 +127,10 @@ def check(asked: AskOptions, prompt: str | None) -> None:
         raise UsageError("--resume-output is for --each-line and --each-file.", "For one answer: > FILE")
     if asked.in_batch and asked.format == "json" and not asked.dry_run:
         raise UsageError("A batch gives many answers, and --format json is one.", "Use --format ndjson.")
+    if asked.trace_experts is not None and asked.trace_experts.suffix.lower() not in _TRACES:
+        raise UsageError(
+            f"--trace-experts: {asked.trace_experts} has no known form.", "End it in .html, .svg or .json."
+        )
     for one, other in _both(asked, prompt):
         raise UsageError(f"{one} and {other} are both given.", "Give one of them.")
 
@@ -144,6 +153,7 @@ def _both(asked: AskOptions, prompt: str | None) -> Iterator[tuple[str, str]]:
         "--extract": asked.extract,
         "--json-schema": asked.json_schema is not None,
         "--grammar": asked.grammar is not None,
+        "--trace-experts": asked.trace_experts is not None,
         "--choices": asked.choices is not None,
         "--format": asked.format != "text",
     }
@@ -153,6 +163,7 @@ def _both(asked: AskOptions, prompt: str | None) -> Iterator[tuple[str, str]]:
         ("--each-line", ("--each-file", "--no-stdin", "--file -")),
         ("--interactive", ("--dry-run", "--stop", "--extract", "--format", *_CONSTRAINTS)),
         ("--extract", _CONSTRAINTS),
+        ("--trace-experts", (batch, "--interactive", "--dry-run", "--extract")),
         ("--json-schema", ("--grammar", "--choices")),
         ("--grammar", ("--choices",)),
         ("--no-stdin", ("--file -",)),

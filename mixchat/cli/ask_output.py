@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Final, Protocol, TypeVar
 
 from mixchat.app.batching import Answered, Failed
-from mixchat.app.events import ChatEvent, Opened, Thinking
+from mixchat.app.events import ChatEvent, Opened, Thinking, Tracing
 from mixchat.cli.ask_options import AskOptions
 from mixchat.cli.facts import answer_facts, json_text
 from mixchat.engine.events import Finished, Prefilling, Token
@@ -123,7 +123,7 @@ def stoppable(interrupt: Callable[[], bool]) -> Iterator[Callable[[Iterator[E]],
     def watched(events: Iterator[E]) -> Iterator[E]:
         nonlocal answering
         for event in events:
-            answering = isinstance(event, Prefilling | Token | Thinking | Answered | Failed)
+            answering = isinstance(event, Prefilling | Token | Thinking | Answered | Failed | Tracing)
             yield event
 
     def stop() -> None:

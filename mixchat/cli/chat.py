@@ -64,9 +64,9 @@ def register(app: typer.Typer) -> None:
 
 def hold(talk: "Conversation", shelf: "Shelf", persona: "Persona | None", terminal: "Terminal") -> int:
     """Hold a chat; one whose model is loaded already goes on where it is."""
-    from mixchat.ui.chat.context import Desk
+    from mixchat.ui.chat.context import Chat, Desk
     from mixchat.ui.chat.prompting import status_of, words_for
-    from mixchat.ui.chat.repl import Chat, run_chat
+    from mixchat.ui.chat.repl import run_chat
     from mixchat.ui.chat.screen import Screen
     from mixchat.ui.line_input import InputOptions, line_source
 

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from mixchat import __version__
-from mixchat.cli import ask, bench, cache, chat, keep, models, personas, plan, pull, rpc_worker, sessions
+from mixchat.cli import ask, bench, cache, chat, experts, keep, models, personas, plan, pull, rpc_worker, sessions
 from mixchat.cli.signals import Signalled, as_signals, die_by, ends_by_signal
 from mixchat.cli.streams import prepare_streams
 from mixchat.errors import MixchatError, OutputError, UsageError
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (chat, ask, plan, bench, pull, models, keep, sessions, personas, cache, rpc_worker):
+for module in (chat, ask, plan, bench, experts, pull, models, keep, sessions, personas, cache, rpc_worker):
     module.register(app)
 
 

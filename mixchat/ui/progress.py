@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final, TextIO, TypeVar
 
-from mixchat.app.events import Making, Measuring, Notice
+from mixchat.app.events import Making, Measuring, Notice, Tracing
 from mixchat.engine.events import Loading, Prefilling
 from mixchat.models.streaming import Checking, Copying
 from mixchat.plan.units import format_bytes
@@ -74,6 +74,7 @@ class Progress:
         self._phase: type[object] | None = None
         self._since = clock()
         self._drawn_at: float | None = None
+        self._traced = 0
         self._patience = _PATIENCE
 
     def show(self, event: object, name: str) -> None:
@@ -96,6 +97,12 @@ class Progress:
                     f"{done}/{total} tokens{speed}",
                     left,
                 )
+            case Tracing(what, fraction, tokens):
+                if self._phase is not Tracing:
+                    self._traced = tokens
+                elapsed, since = self._clock() - self._since, tokens - self._traced
+                speed = f", {format_speed(since / elapsed)}" if since and elapsed > 0 else ""
+                self._draw(Tracing, f"Tracing {single_line(what, _LONGEST_NAME)}", fraction, f"{tokens} tokens{speed}")
             case Copying(done, total) | Checking(done, total):
                 verb = "Copying" if isinstance(event, Copying) else "Checking"
                 label, tail = f"{verb} {single_line(name, _LONGEST_NAME)}", self._bytes(done, total)

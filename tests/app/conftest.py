@@ -23,8 +23,7 @@ MakeHouse = Callable[..., House]
 MakeSettings = Callable[..., Settings]
 
 
-@pytest.fixture(scope="session")
-def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def chatting_mixture(path: Path, layers: int) -> Path:
     """A mixture with a chat template and 512 tokens of context."""
     words = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", *(f"word{index}" for index in range(4, WORDS))]
     extra = {
@@ -35,7 +34,19 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "tokenizer.ggml.eos_token_id": u32(3),
         "tokenizer.chat_template": text("a template"),
     }
-    return tiny_moe(tmp_path_factory.mktemp("app") / "small.gguf", Tiny(layers=1, words=WORDS), extra=extra)
+    return tiny_moe(path, Tiny(layers=layers, words=WORDS), extra=extra)
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mixture of one layer."""
+    return chatting_mixture(tmp_path_factory.mktemp("app") / "small.gguf", 1)
+
+
+@pytest.fixture(scope="session")
+def two_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of two layers, as many as the scripted engine has routers in."""
+    return chatting_mixture(tmp_path_factory.mktemp("app") / "small.gguf", 2)
 
 
 @pytest.fixture

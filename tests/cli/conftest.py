@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.app.conftest import make_house, model_file, two_layers
 from tests.command import Command
+
+__all__ = ["bare", "make_house", "mixchat", "model_file", "two_layers"]
 
 
 @pytest.fixture(scope="session")

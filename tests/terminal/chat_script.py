@@ -8,8 +8,9 @@ from types import FrameType
 from mixchat.app.shelf import Shelf
 from mixchat.engine.events import Loading, Prefilling
 from mixchat.errors import MixchatError
+from mixchat.ui.chat.context import Chat
 from mixchat.ui.chat.prompting import words_for
-from mixchat.ui.chat.repl import Chat, run_chat
+from mixchat.ui.chat.repl import run_chat
 from mixchat.ui.chat.screen import Screen
 from mixchat.ui.console import Terminal
 from mixchat.ui.errors import show_error

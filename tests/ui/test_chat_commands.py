@@ -12,8 +12,9 @@ import pytest
 from mixchat.app.conversing import Conversation
 from mixchat.app.shelf import Shelf
 from mixchat.chat.journal import Asked
+from mixchat.ui.chat.context import Chat
 from mixchat.ui.chat.prompting import status_of, words_for
-from mixchat.ui.chat.repl import Chat, run_chat
+from mixchat.ui.chat.repl import run_chat
 from mixchat.ui.chat.screen import Screen
 from mixchat.ui.console import Terminal
 from mixchat.ui.interrupts import LastPress

@@ -10,7 +10,8 @@ from mixchat.app.shelf import Shelf
 from mixchat.engine.events import Finished, FinishReason, Timings, Token, Usage
 from mixchat.errors import EngineDied, NotFound, OutputError, PromptTooLong, UsageError
 from mixchat.ui.chat.commands import help_text
-from mixchat.ui.chat.repl import Chat, run_chat
+from mixchat.ui.chat.context import Chat
+from mixchat.ui.chat.repl import run_chat
 from mixchat.ui.chat.screen import Screen
 from mixchat.ui.console import Terminal
 from mixchat.ui.interrupts import LastPress

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixchat.app.events import ChatEvent, Making, Notice
+from mixchat.app.events import ChatEvent, Making, Notice, Tracing
 from mixchat.engine.events import Loading, Prefilling, Token
 from mixchat.errors import EngineDied
 from mixchat.ui import progress
@@ -89,6 +89,21 @@ def test_prefill_tells_tokens_and_speed() -> None:
     assert wide == ERASE + "Prefill ━━━━━━━━━" + "─" * 26 + " 1029/4000 tokens, 500 t/s, 6 s left"
     (hours,) = drawn([(0.0, Prefilling(0, 4000)), (9.0, Prefilling(90, 4000))], PLAIN | {"COLUMNS": "80"})[1:2]
     assert hours.endswith(" 90/4000 tokens, 10.0 t/s, 6 min 31 s left")
+
+
+def test_tracing_tells_tokens_and_the_speed_since_the_last_notice() -> None:
+    script: list[tuple[float, ChatEvent]] = [
+        (0.0, Tracing("src/*.py", 0.0, 0)),
+        (1.0, Tracing("src/*.py", 0.1, 512)),
+        (2.0, Notice("b.bin is left out.")),
+        (3.0, Tracing("src/*.py", 0.4, 512)),
+        (6.0, Tracing("src/*.py", 0.5, 1024)),
+    ]
+    pieces = drawn(script, PLAIN | {"COLUMNS": "60"})
+    assert pieces[1] == ERASE + "Tracing src/*.py ━━──────────────────── 512 tokens, 512 t/s"
+    assert pieces[2] == ERASE + "b.bin is left out.\n"
+    assert pieces[4].endswith(" 1024 tokens, 128 t/s")
+    assert drawn(script)[1] == ERASE + "Tracing src/*.py 512 tokens, 512 t/s"
 
 
 def test_colour_and_encoding() -> None:

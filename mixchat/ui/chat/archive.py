@@ -65,14 +65,24 @@ def recall(context: Context, dialogue: Dialogue) -> None:
 
 def write(context: Context, argument: str) -> Outcome:
     """Export the chat to a file, which must not be there yet."""
+    path = new_file(context, argument)
+    export_file(path, *context.shelf.told(context.talk))
+    context.screen.tell(f"Written to {single_line(str(path))}.")
+    return None
+
+
+def new_file(context: Context, argument: str) -> Path:
+    """The path of a file that is to be written.
+
+    Raises:
+        UsageError: It is there already, or its folder is not.
+    """
     path = context.folder / Path(argument).expanduser()
     if path.exists():
         raise UsageError(f"{argument} is there already.", "Give another name.")
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder {path.parent}.", "Make it first, or give another name.")
-    export_file(path, *context.shelf.told(context.talk))
-    context.screen.tell(f"Written to {single_line(str(path))}.")
-    return None
+    return path
 
 
 def clear(context: Context, _argument: str) -> Outcome:

@@ -1,19 +1,20 @@
-"""What a command of the chat works with, and what follows from it.
+"""What a chat is held with, what its commands work with, and what follows from them.
 
 Knows the values; refuses to know what any command does.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from mixchat.app.conversing import Conversation
-from mixchat.app.events import ChatEvent, Notice, OpenEvent
+from mixchat.app.events import ChatEvent, Notice, OpenEvent, Traced, Tracing
 from mixchat.app.shelf import Shelf
 from mixchat.chat.attachments import Attachment
 from mixchat.store.settings import Overflow
 from mixchat.ui.chat.screen import Screen
+from mixchat.ui.line_input import Lines
 from mixchat.ui.sanitize import single_line
 
 
@@ -67,6 +68,29 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class Chat:
+    """What a chat is held with.
+
+    Attributes:
+        talk: The conversation; its model is not loaded yet.
+        screen: Where it is shown.
+        lines: Where the person's words come from.
+        shelf: The sessions.
+        folder: What paths are relative to.
+        fill: Gives the first message the form of a persona; None leaves it.
+        desk: What lies ready.
+    """
+
+    talk: Conversation
+    screen: Screen
+    lines: Lines
+    shelf: Shelf
+    folder: Path
+    fill: Callable[[str], str] | None = None
+    desk: Desk = field(default_factory=Desk)
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """An answer to be streamed.
 
@@ -87,8 +111,16 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """A turn to be traced, and what becomes of the result."""
+
+    make: Callable[[], Iterator[Tracing | Traced]]
+    finish: Callable[[Traced], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """The chat ends."""
 
 
-Outcome = Stream | Load | Leave | None
+Outcome = Stream | Load | Trace | Leave | None

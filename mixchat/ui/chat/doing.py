@@ -6,7 +6,7 @@ Knows the names; refuses to know what they do.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from mixchat.ui.chat import archive, files, shows, turns
+from mixchat.ui.chat import archive, experts, files, shows, turns
 from mixchat.ui.chat.commands import Command
 from mixchat.ui.chat.context import Context, Leave, Outcome
 
@@ -30,6 +30,7 @@ _DO: Final[Mapping[str, Callable[[Context, str], Outcome]]] = {
     "sessions": archive.sessions,
     "export": archive.write,
     "clear": archive.clear,
+    "experts": experts.experts,
     "tokens": shows.tokens,
     "raw": shows.raw,
     "exit": lambda _context, _argument: Leave(),

@@ -5,13 +5,9 @@ Knows whose turn it is and what is shown when; refuses to know models, transcrip
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from mixchat.app.conversing import Conversation
-from mixchat.app.events import ChatEvent, Full, Opened, OpenEvent, Thinking
-from mixchat.app.shelf import Shelf
+from mixchat.app.events import ChatEvent, Full, Opened, OpenEvent, Thinking, Traced, Tracing
 from mixchat.chat.attachments import render_attachments
 from mixchat.engine.events import Finished, Loaded, Token
 from mixchat.errors import EngineDied, EngineError, MixchatError, OutputError
@@ -19,11 +15,10 @@ from mixchat.plan.units import format_bytes
 from mixchat.ui.chat.archive import recall
 from mixchat.ui.chat.choosing import choose
 from mixchat.ui.chat.commands import Command, Say, parse_line
-from mixchat.ui.chat.context import Context, Desk, Leave, Load, Outcome, Stream
+from mixchat.ui.chat.context import Chat, Context, Leave, Load, Stream, Trace
 from mixchat.ui.chat.doing import do
-from mixchat.ui.chat.screen import Screen
 from mixchat.ui.interrupts import interrupts
-from mixchat.ui.line_input import LEAVE_HINT, Lines
+from mixchat.ui.line_input import LEAVE_HINT
 from mixchat.ui.sanitize import single_line
 from mixchat.ui.stats import cut_line
 
@@ -33,29 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LARGE: Final = 64 << 20  # bytes whose writing takes a noticeable time
-
-
-@dataclass(frozen=True, slots=True)
-class Chat:
-    """What a chat is held with.
-
-    Attributes:
-        talk: The conversation; its model is not loaded yet.
-        screen: Where it is shown.
-        lines: Where the person's words come from.
-        shelf: The sessions.
-        folder: What paths are relative to.
-        fill: Gives the first message the form of a persona; None leaves it.
-        desk: What lies ready.
-    """
-
-    talk: Conversation
-    screen: Screen
-    lines: Lines
-    shelf: Shelf
-    folder: Path
-    fill: Callable[[str], str] | None = None
-    desk: Desk = field(default_factory=Desk)
 
 
 def run_chat(chat: Chat) -> int:
@@ -162,7 +134,7 @@ class _Held:
     def _obey(self, meant: Say | Command) -> bool:
         match meant:
             case Command():
-                outcome = self._done(meant)
+                outcome = self._written(lambda: do(self._context, meant))
             case Say(text) if text.strip() or self._desk.attachments:
                 outcome = self._message(text)
             case _:
@@ -174,12 +146,14 @@ class _Held:
                 self._turn(outcome)
             case Load(make):
                 self._switch(make)
+            case Trace(make, finish):
+                self._trace(make, finish)
         return not self._left
 
-    def _done(self, command: Command) -> Outcome:
+    def _written(self, work: Callable[[], T]) -> T | None:
         """Carry out a command; a file that it cannot write ends no chat on a terminal."""
         try:
-            return do(self._context, command)
+            return work()
         except OutputError as error:
             if not self._screen.interactive:
                 raise
@@ -219,6 +193,14 @@ class _Held:
             self._screen.tell(f"{self._name} is ready.")
         elif not self._left:
             self._screen.tell(f"{self._name} is still the model.")
+
+    def _trace(self, make: Callable[[], Iterator[Tracing | Traced]], finish: Callable[[Traced], None]) -> None:
+        traced = self._stoppable(lambda: list(self._screen.shown(make(), self._name)))
+        last = traced[-1] if traced else None
+        if isinstance(last, Traced) and last.report.layers:
+            self._written(lambda: finish(last))
+        if not isinstance(last, Traced) or not last.complete:
+            self._screen.mark("[interrupted]")
 
     def _turn(self, stream: Stream) -> None:
         """Stream an answer; the words come back to the prompt when there is none."""
