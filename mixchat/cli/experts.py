@@ -125,7 +125,10 @@ def _groups(prompt: str | None, only: ExpertsOptions, *, quiet: bool) -> "tuple[
     from mixchat.cli.ask_input import tell_waiting
     from mixchat.cli.streams import piped_text
 
-    text = join_prompt(prompt, None if only.no_stdin else piped_text(partial(tell_waiting, quiet)))
+    piped = None if only.no_stdin else piped_text(partial(tell_waiting, quiet))
+    if not f"{prompt or ''}{piped or ''}".strip():
+        raise UsageError("There is no text to trace.", 'Give one: mixchat experts "def f(x): return x", or pipe it in.')
+    text = join_prompt(prompt, piped)
     return (("the prompt", (Passage("the prompt", len(text.encode()), lambda: text),)),)
 
 

@@ -135,9 +135,9 @@ def test_binary_files_are_left_out_with_a_word(mix: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ((), 2, "There is no prompt."),
-        (("  \n ",), 2, "There is no prompt."),
-        (("--no-stdin",), 2, "There is no prompt."),
+        ((), 2, "There is no text to trace."),
+        (("  \n ",), 2, "There is no text to trace."),
+        (("--no-stdin",), 2, "There is no text to trace."),
         (("--files", "e.txt"), 2, "There is no text to trace in e.txt."),
         (("--files", "d.bin"), 2, "There is no text to trace in d.bin."),
         (("--files", "*.py", "--compare", "e.txt"), 2, "There is no text to trace in e.txt."),
