@@ -92,11 +92,6 @@ class Rehearsal:
     prompt: Prompt
     files: tuple[tuple[str, int], ...] = ()
 
-    @property
-    def model(self) -> str:
-        """What the person calls it."""
-        return self.source.name
-
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -162,11 +157,7 @@ def opened_for(
     loadable(source)
     form = prompt_format(source)
     StopScanner(question.stop)  # refuses an empty one before the weights are read
-    if question.grammar:
-        _load_vocabulary(house, source)
-        house.engine.check_grammar(question.grammar)
-    if question.messages:
-        _check_length(house, source, settings, question)
+    _check_first(house, source, settings, question)
     if question.trace:
         check_routers(source.name, source.model)
     use = Use(question.force, sequences=sequences, trace=_least_context(source, settings) if question.trace else 0)
@@ -190,9 +181,7 @@ def fitted(house: House, form: Format, question: Question, context: int, limit: 
     Raises:
         PromptTooLong: There is no room for one token of answer.
     """
-    prompt = build(house.engine, form, question.messages, {})
-    if len(prompt.tokens) >= context and question.overflow == "drop":
-        prompt = _shortened(house, form, question, prompt, context)
+    prompt = _prompt(house, form, question, context)
     check_room(len(prompt.tokens), context, limit)
     return prompt
 
@@ -235,12 +224,18 @@ def rehearse(house: House, settings: Settings, question: Question) -> Rehearsal:
     _load_vocabulary(house, source)
     if question.grammar:
         house.engine.check_grammar(question.grammar)
-    prompt = build(house.engine, form, question.messages, {})
-    if len(prompt.tokens) >= context and question.overflow == "drop":
-        prompt = _shortened(house, form, question, prompt, context)
+    prompt = _prompt(house, form, question, context)
     tokens = count_tokens(house.engine, question.attachments)
     names = [attachment.name for attachment in question.attachments]
     return Rehearsal(source, context, prompt, tuple(zip(names, tokens, strict=True)))
+
+
+def _prompt(house: House, form: Format, question: Question, context: int) -> Prompt:
+    """The prompt, without its oldest turns where the question allows that and the context is too small."""
+    prompt = build(house.engine, form, question.messages, {})
+    if len(prompt.tokens) >= context and question.overflow == "drop":
+        return _shortened(house, form, question, prompt, context)
+    return prompt
 
 
 def _shortened(house: House, form: Format, question: Question, prompt: Prompt, context: int) -> Prompt:
@@ -255,14 +250,18 @@ def _shortened(house: House, form: Format, question: Question, prompt: Prompt, c
     return replace(shorter, notices=(*shorter.notices, f"The oldest {turns} left out: the context is full."))
 
 
-def _check_length(house: House, source: Source, settings: Settings, question: Question) -> None:
-    """Refuse a prompt that is too long while only the vocabulary is loaded."""
-    if not _may_exceed(question, _least_context(source, settings)):
+def _check_first(house: House, source: Source, settings: Settings, question: Question) -> None:
+    """Refuse a grammar that cannot be compiled, and a prompt that is too long, while only the vocabulary is loaded."""
+    may_exceed = _may_exceed(question, _least_context(source, settings))
+    if not (question.grammar or may_exceed):
         return
-    context = _context(house, source, settings)
     _load_vocabulary(house, source)
-    check_sample(house, question, context)
-    fitted(house, prompt_format(source), question, context, source.model.context_length)
+    if question.grammar:
+        house.engine.check_grammar(question.grammar)
+    if may_exceed:
+        context = _context(house, source, settings)
+        check_sample(house, question, context)
+        fitted(house, prompt_format(source), question, context, source.model.context_length)
 
 
 def _least_context(source: Source, settings: Settings) -> int:

@@ -200,6 +200,6 @@ def _show_rehearsal(rehearsal: "Rehearsal", asked: AskOptions) -> int:
     lines = [f"{len(segment.tokens):6} {segment.role:9} {segment.text!r}" for segment in prompt.segments]
     lines += [f"{tokens:6} of them are {name}" for name, tokens in rehearsal.files]
     lines.append(f"It would load {source.path} ({format_bytes(source.model.file_bytes)}).")
-    lines.append(f"{len(prompt.tokens):6} tokens of {rehearsal.context} ({rehearsal.model})")
+    lines.append(f"{len(prompt.tokens):6} tokens of {rehearsal.context} ({source.name})")
     write_text(sys.stdout, "\n".join(lines) + "\n")
     return 0

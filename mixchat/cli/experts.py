@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from mixchat.app.events import ChatEvent, Traced
     from mixchat.app.tracing import Passage
-    from mixchat.chat.attachments import Attachment
     from mixchat.ui.experts_values import ExpertsView
 
 _HELP: Final = "mixchat experts --help"
@@ -133,15 +132,17 @@ def _groups(prompt: str | None, only: ExpertsOptions, *, quiet: bool) -> "tuple[
 
 
 def _passages(patterns: list[str]) -> "tuple[Passage, ...]":
-    from mixchat.app.attaching import find_files, read_file
+    from mixchat.app.attaching import find_files
     from mixchat.app.tracing import Passage
 
     found = find_files(patterns, Path.cwd())
-    return tuple(Passage(name, path.stat().st_size, partial(_text, name, path, read_file)) for name, path in found)
+    return tuple(Passage(name, path.stat().st_size, partial(_text, name, path)) for name, path in found)
 
 
-def _text(name: str, path: Path, read: "Callable[[str, Path], Attachment]") -> str:
-    return read(name, path).text
+def _text(name: str, path: Path) -> str:
+    from mixchat.app.attaching import read_file
+
+    return read_file(name, path).text
 
 
 def _trace(events: "Iterator[object]", model: str, layers: str | None, *, quiet: bool) -> "tuple[str, list[Traced]]":

@@ -216,7 +216,7 @@ def rehearsal_facts(rehearsal: Rehearsal) -> Facts:
     files = [{"name": name, "tokens": tokens} for name, tokens in rehearsal.files]
     prompt = rehearsal.prompt
     return {
-        "model": rehearsal.model,
+        "model": rehearsal.source.name,
         "context": rehearsal.context,
         "prompt_tokens": len(prompt.tokens),
         "token_ids": list(prompt.tokens),

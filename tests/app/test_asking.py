@@ -184,7 +184,7 @@ def test_a_rehearsal_shows_the_prompt_and_loads_no_weights(
 ) -> None:
     engine = FakeEngine()
     rehearsal = rehearse(make_house(engine), settings(ctx=300), question(model_file))
-    assert (rehearsal.model, rehearsal.context) == ("small", 512)
+    assert (rehearsal.source.name, rehearsal.context) == ("small", 512)
     assert "".join(segment.text for segment in rehearsal.prompt.segments) == PROMPT
     assert [request.vocab_only for request in engine.loads] == [True]
 
@@ -217,7 +217,7 @@ def test_the_demo_is_made_when_it_is_asked_for(
     assert events[:3] == [Making(0.0), Making(1.0), Loading(0.0)]
     assert isinstance(events[-1], Finished)
     assert not any(isinstance(event, Making) for event in ask(house, settings(), Question("demo", HELLO)))
-    assert rehearse(house, settings(), Question("demo", HELLO)).model == "demo"
+    assert rehearse(house, settings(), Question("demo", HELLO)).source.name == "demo"
 
 
 def test_a_model_that_is_not_here_is_told(make_house: MakeHouse, settings: MakeSettings) -> None:
