@@ -65,13 +65,17 @@ def test_an_answer_counts_the_pages_that_it_waits_for(client: WorkerClient, demo
     shutil.copyfile(demo_model, copy)
     os.sync()
     load(client, copy)
-    prompt = chatml(client, "Name three colours.")
-    again = chatml(client, "Name three animals.")
-    assert finished(client.generate(GenerateRequest(prompt, GREEDY, 4))).timings.major_faults == 0
+
+    def faults(question: str) -> int:
+        return finished(client.generate(GenerateRequest(chatml(client, question), GREEDY, 4))).timings.major_faults
+
+    # The first answer may also wait for pages of llama.cpp's own code.
+    faults("Name three colours.")
+    in_memory = faults("Name three flowers.")
     assert client.pid is not None
     if not page_out(client.pid, copy):
         pytest.skip("no right to page out another process")
-    assert finished(client.generate(GenerateRequest(again, GREEDY, 4))).timings.major_faults > 10
+    assert faults("Name three animals.") > in_memory + 10
 
 
 def test_pages_in_ram_are_told_from_those_that_are_not(tmp_path: Path) -> None:
