@@ -172,4 +172,4 @@ def wait_for(probe: Callable[[], T | None], seconds: float = 30.0) -> T:
 
 def wait_for_busy(process: psutil.Process, seconds: float = 3.0) -> None:
     """Wait until a process has used so many seconds of CPU time: a worker is past loading the demo model then."""
-    wait_for(lambda: sum(process.cpu_times()[:2]) > seconds)
+    wait_for(lambda: sum(process.cpu_times()[:2]) > seconds, 30.0 + 10 * seconds)

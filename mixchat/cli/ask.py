@@ -112,8 +112,9 @@ def _answer(house: "House", asking: _Asking, question: "Question", memory: "Memo
 
     from mixchat.app.asking import ask
     from mixchat.app.extracting import first_block
-    from mixchat.cli.ask_output import stoppable, write_answer
+    from mixchat.cli.ask_output import has_begun, write_answer
     from mixchat.cli.experts import kept_trace
+    from mixchat.cli.stopping import stoppable
     from mixchat.ui.console import write_line
     from mixchat.ui.progress import shown
     from mixchat.ui.sanitize import single_line
@@ -122,8 +123,8 @@ def _answer(house: "House", asking: _Asking, question: "Question", memory: "Memo
     for notice in () if quiet else memory.notices:
         write_line(sys.stderr, single_line(notice))
     answered = memory.keeping(ask(house, asking.settings, question), question.messages)
-    with stoppable(engine.interrupt) as watched, closing(answered) as kept:
-        events = watched(kept)
+    with stoppable(engine.interrupt, has_begun) as stop, closing(answered) as kept:
+        events = stop.watched(kept)
         wanted = first_block(events, engine.interrupt) if asking.asked.extract else events
         if asking.asked.trace_experts is not None:
             wanted = kept_trace(wanted, asking.asked.trace_experts)

@@ -19,8 +19,9 @@ from mixchat.app.events import Opened
 from mixchat.app.extracting import block_of
 from mixchat.app.house import House
 from mixchat.cli.ask_options import AskOptions
-from mixchat.cli.ask_output import check_length, stoppable
+from mixchat.cli.ask_output import check_length, has_begun
 from mixchat.cli.facts import Facts, answer_facts, error_facts, item_facts, json_text
+from mixchat.cli.stopping import stoppable
 from mixchat.errors import MixchatError, SomeFailed, UsageError
 from mixchat.store.results import Results, open_results
 from mixchat.store.settings import Settings
@@ -92,8 +93,8 @@ def _answer(batch: Batch, take: Take, output: Output) -> tuple[int, int]:
     house, asked = batch.house, batch.asked
     count, failed = 0, 0
     opened: Opened | None = None
-    with stoppable(house.engine.interrupt) as watched:
-        events = watched(ask_each(house, batch.settings, batch.question, take))
+    with stoppable(house.engine.interrupt, has_begun) as stop:
+        events = stop.watched(ask_each(house, batch.settings, batch.question, take))
         for event in shown(events, batch.question.model, sys.stderr, os.environ, batch.quiet):
             if isinstance(event, Opened):
                 opened = event

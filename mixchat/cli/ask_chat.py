@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from mixchat.app.conversing import Conversation
 from mixchat.app.shelf import Shelf
 from mixchat.cli.ask_options import AskOptions
-from mixchat.cli.ask_output import stoppable, write_answer
+from mixchat.cli.ask_output import has_begun, write_answer
 from mixchat.cli.chat import hold
+from mixchat.cli.stopping import stoppable
 from mixchat.errors import UsageError
 from mixchat.ui.console import Terminal, write_line
 from mixchat.ui.progress import shown
@@ -62,6 +63,7 @@ def answer_and_chat(talk: Conversation, text: str, asked: AskOptions, going: Goi
     for notice in talk.told:
         if not quiet:
             write_line(sys.stderr, single_line(notice.text))
-    with stoppable(going.shelf.house.engine.interrupt) as watched, closing(talk.say(text, overflow=policy)) as said:
-        write_answer(shown(watched(said), talk.dialogue.model, sys.stderr, environ, quiet), asked, quiet=quiet)
+    engine = going.shelf.house.engine
+    with stoppable(engine.interrupt, has_begun) as stop, closing(talk.say(text, overflow=policy)) as said:
+        write_answer(shown(stop.watched(said), talk.dialogue.model, sys.stderr, environ, quiet), asked, quiet=quiet)
     return hold(talk, going.shelf, going.persona, going.terminal)

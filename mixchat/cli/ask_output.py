@@ -1,12 +1,12 @@
-"""How one answer of `mixchat ask` leaves: as text, as one JSON object or as JSON lines; and how Ctrl-C stops it.
+"""How one answer of `mixchat ask` leaves: as text, as one JSON object or as JSON lines.
 
 Knows which stream takes what; refuses to know how an answer comes about.
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Final, Protocol, TypeVar
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Final, Protocol
 
 from mixchat.app.batching import Answered, Failed
 from mixchat.app.events import ChatEvent, Opened, Thinking, Tracing
@@ -16,11 +16,8 @@ from mixchat.engine.events import Finished, Prefilling, Token
 from mixchat.errors import AnswerCut
 from mixchat.ui.answer import AnswerWriter
 from mixchat.ui.console import write_line
-from mixchat.ui.interrupts import interrupts
 from mixchat.ui.output import put, write_text
 from mixchat.ui.stats import cut_line, stats_line
-
-E = TypeVar("E")
 
 _LENGTH_HINT: Final = "Allow more tokens, or leave out --fail-on-length."
 _CUT_HINT: Final = "Allow more tokens; half of what was asked for is none of it."
@@ -108,35 +105,9 @@ def _hint_for(asked: AskOptions) -> str:
     return _CUT_HINT if asked.constrained or asked.extract else _LENGTH_HINT
 
 
-@contextmanager
-def stoppable(interrupt: Callable[[], bool]) -> Iterator[Callable[[Iterator[E]], Iterator[E]]]:
-    """Have Ctrl-C stop an answer that has begun, so that what there is of it is written, and then end the command.
-
-    Yields:
-        What the events of the answer must be passed through.
-
-    Args:
-        interrupt: Stops the engine; False when nothing runs.
-    """
-    answering = False
-
-    def watched(events: Iterator[E]) -> Iterator[E]:
-        nonlocal answering
-        for event in events:
-            answering = isinstance(event, Prefilling | Token | Thinking | Answered | Failed | Tracing)
-            yield event
-
-    def stop() -> None:
-        if not (answering and interrupt()):
-            give_up()
-
-    def give_up() -> None:
-        raise KeyboardInterrupt
-
-    with interrupts(stop, give_up) as presses:
-        yield watched
-    if presses.count:
-        give_up()
+def has_begun(event: object) -> bool:
+    """Whether an answer that is stopped right after this event has something to show."""
+    return isinstance(event, Prefilling | Token | Thinking | Answered | Failed | Tracing)
 
 
 class _Thoughts:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mixchat.app.comparing import Change, Measurement
     from mixchat.app.house import House
     from mixchat.app.truth import Allocation
+    from mixchat.cli.stopping import Stop
     from mixchat.plan.values import Footprint
     from mixchat.store.settings import Settings
 
@@ -58,17 +59,20 @@ def register(app: typer.Typer) -> None:
         """Measure prefill and decode of a model beside the forecast, and memory beside the plan."""
         from mixchat.app.benching import Exam
         from mixchat.cli.request import model_of, settings_of
+        from mixchat.cli.stopping import stoppable
         from mixchat.cli.wiring import open_house
 
         settings = settings_of(placement)
         name = model_of(settings, reference, model)
         exam = Exam(name, _depths(measured.depths), _rounds(measured.rounds), placement.force)
-        with open_house(debug=output.debug) as house:
-            result = _run(house, settings, exam, quiet=output.quiet)
+        # Between two measurements nothing runs that could be interrupted, and the next one begins with an event.
+        with (
+            open_house(debug=output.debug) as house,
+            stoppable(lambda: house.engine.interrupt() or True, _has_begun) as stop,
+        ):
+            result = _run(house, settings, exam, stop, quiet=output.quiet)
             if result is not None:
                 _show(result, as_json=measured.json)
-            if result is None or not result.complete:
-                raise KeyboardInterrupt
         return 0
 
 
@@ -90,37 +94,27 @@ def _rounds(count: int | None) -> int | None:
     return count
 
 
-def _run(house: "House", settings: "Settings", exam: "Exam", *, quiet: bool) -> "Benched | None":
-    """The result; of a part after Ctrl-C, None when it came before anything was measured."""
+def _run(house: "House", settings: "Settings", exam: "Exam", stop: "Stop", *, quiet: bool) -> "Benched | None":
+    """The result; of a part after Ctrl-C, None when nothing had been measured by then."""
     from mixchat.app.benching import Benched, bench
-    from mixchat.app.events import Measuring
-    from mixchat.ui.interrupts import interrupts
     from mixchat.ui.progress import shown
 
-    measuring = False
-
-    def watched() -> "Iterator[BenchEvent]":
-        nonlocal measuring
+    def measured() -> "Iterator[BenchEvent]":
         for event in bench(house, settings, exam):
-            measuring = isinstance(event, Measuring)
-            if measuring and presses.count:
+            if stop.asked:
                 house.engine.interrupt()
             yield event
 
-    def stop() -> None:
-        if measuring:
-            house.engine.interrupt()
-        else:
-            give_up()
-
-    def give_up() -> None:
-        raise KeyboardInterrupt
-
-    with interrupts(stop, give_up) as presses:
-        result = None
-        for event in shown(watched(), exam.model, sys.stderr, os.environ, quiet):
-            result = event if isinstance(event, Benched) else None
+    result = None
+    for event in shown(stop.watched(measured()), exam.model, sys.stderr, os.environ, quiet):
+        result = event if isinstance(event, Benched) else None
     return result if result is not None and (result.complete or result.measurements) else None
+
+
+def _has_begun(event: object) -> bool:
+    from mixchat.app.events import Measuring
+
+    return isinstance(event, Measuring)
 
 
 def _show(result: "Benched", *, as_json: bool) -> None:

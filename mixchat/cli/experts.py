@@ -13,7 +13,7 @@ from mixchat.cli.options import ModelOption, OutputOptions, PlacementOptions, co
 from mixchat.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from mixchat.app.events import ChatEvent, Traced
     from mixchat.app.tracing import Passage
@@ -64,51 +64,30 @@ def register(app: typer.Typer) -> None:
         """
         from mixchat.app.tracing import Inquiry, trace_texts
         from mixchat.cli.request import model_of, settings_of
+        from mixchat.cli.stopping import stoppable
         from mixchat.cli.wiring import open_house
         from mixchat.ui.experts_asked import parse_layers
-        from mixchat.ui.interrupts import interrupts
 
         settings = settings_of(placement)
         parse_layers(only.layers, _LAYERS)
         groups = _groups(prompt, only, quiet=output.quiet)
         inquiry = Inquiry(model_of(settings, None, model), groups, placement.force)
-        with open_house(debug=output.debug) as house:
-            stop = _Stop(house.engine.interrupt)
-            with interrupts(stop.first, stop.second):
-                events = trace_texts(house, settings, inquiry, stop.was_asked)
-                name, traced = _trace(stop.watched(events), inquiry.model, only.layers, quiet=output.quiet)
-                _show(_view(name, traced, only), traced, only)
-            if stop.was_asked():
-                stop.second()
+        # Between two pieces of a text nothing runs that could be interrupted, and the trace sees `asked`.
+        with (
+            open_house(debug=output.debug) as house,
+            stoppable(lambda: house.engine.interrupt() or True, _has_begun) as stop,
+        ):
+            events = trace_texts(house, settings, inquiry, lambda: stop.asked)
+            name, traced = _trace(stop.watched(events), inquiry.model, only.layers, quiet=output.quiet)
+            _show(_view(name, traced, only), traced, only)
         return 0
 
 
-class _Stop:
-    """Ctrl-C: from when the model is loaded the first ends the trace, so that what there is of it is shown."""
+def _has_begun(event: object) -> bool:
+    """The model is loaded: a trace that is stopped right after this event has something to show."""
+    from mixchat.app.events import Opened, Traced, Tracing
 
-    def __init__(self, interrupt: "Callable[[], bool]") -> None:
-        self._interrupt = interrupt
-        self._loaded = self._asked = False
-
-    def watched(self, events: "Iterator[object]") -> "Iterator[object]":
-        """Pass on what happens."""
-        from mixchat.app.events import Opened
-
-        for event in events:
-            self._loaded |= isinstance(event, Opened)
-            yield event
-
-    def was_asked(self) -> bool:
-        return self._asked
-
-    def first(self) -> None:
-        if not self._loaded:
-            self.second()
-        self._asked = True
-        self._interrupt()
-
-    def second(self) -> None:
-        raise KeyboardInterrupt
+    return isinstance(event, Opened | Tracing | Traced)
 
 
 def _groups(prompt: str | None, only: ExpertsOptions, *, quiet: bool) -> "tuple[tuple[str, tuple[Passage, ...]], ...]":
