@@ -10,10 +10,9 @@ back to such a batch's end.
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,7 @@ from mixchat.app.events import AnswerEvent, Notice, Opened
 from mixchat.app.house import House
 from mixchat.app.prompt import Prompt, Segment
 from mixchat.chat.messages import Text
+from mixchat.chat.prefix import common_prefix
 from mixchat.engine.events import Finished, LoadRequest, Prefilling, StateKey, Timings, Usage
 from mixchat.engine.port import Engine
 from mixchat.errors import EngineDied, EngineError, OutputError
@@ -70,7 +70,7 @@ def _fixed_inside(engine: Engine, segment: Segment, changing: str) -> int:
     tail = head[-_TAIL:]
     own = tail + segment.text[len(head) :]
     own_ids, *tried = engine.tokenize([Text(own), *(Text(tail + probe) for probe in _PROBES)], prompt=False)
-    stable = min(_common(ids, own_ids) for ids in tried)
+    stable = min(common_prefix(ids, own_ids) for ids in tried)
     rest = own_ids[stable:]
     inside = len(segment.tokens) - len(rest)
     return inside if stable and segment.tokens[inside:] == rest else 0
@@ -256,7 +256,3 @@ def _conditions(request: LoadRequest) -> str:
 
 def _key(conditions: str) -> StateKey:
     return StateKey(hashlib.sha256(conditions.encode()).hexdigest())
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    return sum(1 for _pair in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from pathlib import Path
 
 from mixchat.chat.messages import Control, Message, Piece
+from mixchat.chat.prefix import common_prefix
 from mixchat.engine.events import (
     DeviceInfo,
     Finished,
@@ -130,8 +130,7 @@ class FakeEngine:
         room = round_context(self._need_model().context) - total
         assert room > 0
         most = min(request.max_tokens or room + 1, room + 1)
-        cached = next((i for i, (a, b) in enumerate(zip(self._held, request.tokens, strict=False)) if a != b), limit)
-        cached = min(cached, len(self._held), limit)
+        cached = min(common_prefix(self._held, request.tokens), limit)
         self._step("prefill")
         yield Prefilling(cached, total, cached)
         said: list[int] = []
@@ -167,7 +166,7 @@ class FakeEngine:
         self.evaluations.append(tuple(tokens))
         self._need_model()
         self._running, self._stopped = True, False
-        cached = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self._held, tokens, strict=False)))
+        cached = common_prefix(self._held, tokens)
         self._held = tuple(tokens[:cached])
         try:
             self._step("evaluate")

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from mixchat.engine.worker.slots import Slots, common
+from mixchat.chat.prefix import common_prefix
+from mixchat.engine.worker.slots import Slots
 from mixchat.engine.worker.task import Task
 
 _WORTH_WAITING: Final = 16
@@ -84,6 +85,8 @@ class Line:
     def _about_to_share(self, task: Task) -> bool:
         """Whether another is just evaluating what this one begins with."""
         limit = len(task.tokens) - task.samples
-        same = {other: common(other.tokens, task.tokens, limit) for other in self.active if other.pending > 1}
+        same = {
+            other: min(common_prefix(other.tokens, task.tokens), limit) for other in self.active if other.pending > 1
+        }
         least = self._slots.best(task) + _WORTH_WAITING
         return any(other.done < shared and least <= shared for other, shared in same.items())

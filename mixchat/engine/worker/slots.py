@@ -7,6 +7,7 @@ All slots share the context's cells, and a cell that several of them begin with 
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from mixchat.chat.prefix import common_prefix
 from mixchat.engine.worker.bindings import llama
 from mixchat.engine.worker.task import Task
 
@@ -93,7 +94,7 @@ class Slots:
         limit = len(task.tokens) - task.samples
         if task.own_batch and task.alone:
             limit = min(limit, task.own_batch)
-        same = common(self._held[slot], task.tokens, limit)
+        same = min(common_prefix(self._held[slot], task.tokens), limit)
         return 0 if same < max(task.own_batch, self._floors[slot]) else same
 
     def _share(self, source: int, slot: int) -> None:
@@ -105,9 +106,3 @@ class Slots:
         llama.llama_memory_seq_cp(self._memory, source, slot, -1, -1)
         self._held[slot] = list(self._held[source])
         self._floors[slot] = self._floors[source]
-
-
-def common(one: Sequence[int], other: Sequence[int], limit: int) -> int:
-    """How many of the first `limit` tokens are the same."""
-    limit = min(len(one), len(other), limit)
-    return next((i for i in range(limit) if one[i] != other[i]), limit)
