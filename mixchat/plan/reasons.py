@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from mixchat.gguf.model import MoeModel
 from mixchat.plan.experts import experts_note
 from mixchat.plan.memory import CONTEXT_STEP, DEFAULT_UBATCH, default_context, round_context
+from mixchat.plan.refusal import available_ram
 from mixchat.plan.units import format_bytes
 from mixchat.plan.values import CPU, Machine, Placement, Plan, Wishes
 
@@ -156,7 +157,7 @@ def _ram(model: MoeModel, machine: Machine, plan: Plan) -> Iterator[str]:
     yield (
         f"{model.name} {model.quantization} needs {format_bytes(held.total - held.copies)} of RAM "
         f"({format_bytes(held.weights)} of weights, {format_bytes(held.kv)} of KV cache, "
-        f"{format_bytes(held.compute)} of compute buffers); {format_bytes(machine.ram_available)} are available."
+        f"{format_bytes(held.compute)} of compute buffers); {available_ram(machine)}."
     )
     if held.total > share.budget:
         yield f"{format_bytes(held.total - share.budget)} are missing; --force goes on all the same."

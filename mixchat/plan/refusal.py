@@ -9,7 +9,7 @@ from dataclasses import replace
 from mixchat.errors import DoesNotFit
 from mixchat.plan.layout import on_cpu, on_gpus
 from mixchat.plan.memory import CONTEXT_STEP, round_context
-from mixchat.plan.modes import drafts, ram_short_by
+from mixchat.plan.modes import RAM_RESERVE, drafts, ram_short_by
 from mixchat.plan.site import Site
 from mixchat.plan.units import format_bytes
 from mixchat.plan.values import Machine, Plan, Share, Wishes
@@ -21,18 +21,25 @@ def refuse(site: Site, machine: Machine, wishes: Wishes, draft: Plan) -> DoesNot
     for gpu, share in zip(site.gpus, draft.shares, strict=False):
         short_by = share.footprint.total - site.budget(gpu)
         if short_by > 0:
-            return DoesNotFit(_needs(site, share, site.budget(gpu)), share.device, short_by, remedies)
-    return DoesNotFit(_needs(site, draft.shares[-1], machine.ram_available), "RAM", ram_short_by(site, draft), remedies)
+            available = f"{format_bytes(site.budget(gpu))} are available"
+            return DoesNotFit(_needs(site, share, available), share.device, short_by, remedies)
+    message = _needs(site, draft.shares[-1], available_ram(machine))
+    return DoesNotFit(message, "RAM", ram_short_by(site, draft), remedies)
 
 
-def _needs(site: Site, share: Share, available: int) -> str:
+def available_ram(machine: Machine) -> str:
+    """What a plan may have of the RAM, in words."""
+    return f"{format_bytes(machine.ram_available)} are available ({format_bytes(RAM_RESERVE)} stay free)"
+
+
+def _needs(site: Site, share: Share, available: str) -> str:
     held, model = share.footprint, site.whole
     where = "of RAM" if share.kind == "cpu" else f"on {share.device}"
     trace = f", {format_bytes(held.trace)} to trace its experts" if held.trace else ""
     return (
         f"{model.name} {model.quantization} needs {format_bytes(held.total)} {where} "
         f"({format_bytes(held.weights)} of weights, {format_bytes(held.kv)} of KV cache, "
-        f"{format_bytes(held.compute)} of compute buffers{trace}); {format_bytes(available)} are available."
+        f"{format_bytes(held.compute)} of compute buffers{trace}); {available}."
     )
 
 

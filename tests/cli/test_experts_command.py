@@ -149,7 +149,7 @@ def test_binary_files_are_left_out_with_a_word(mix: Run) -> None:
         (("hi", "--layers", "one"), 2, "--layers: 'one' are no layers."),
         (("hi", "--layers", "0,"), 2, "--layers: '0,' are no layers."),
         (("hi", "--layers", "1,9"), 2, "--layers: small has no router in layer 9."),
-        (("hi", "--ram", "1MiB"), 3, "to trace its experts); 1.0 MiB are available."),
+        (("hi", "--ram", "1MiB"), 3, "to trace its experts); 1.0 MiB are available (512 MiB stay free)."),
         (("hi", "--html", "none/a.html"), 12, "a.html could not be written"),
         (("hi", "--svg", "none/a.svg"), 12, "a.svg could not be written"),
     ],
