@@ -1,12 +1,31 @@
 """Small steps that several engine tests take."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from mixchat.chat.messages import Control, Text
 from mixchat.engine.client import WorkerClient
-from mixchat.engine.events import Finished, GenerateEvent, GenerateRequest, Sampling, Token
+from mixchat.engine.events import Finished, GenerateEvent, GenerateRequest, LoadRequest, Sampling, Token
+from mixchat.plan.values import Plan
 
 GREEDY = Sampling(temperature=0)
+
+
+def by_plan(path: Path, plan: Plan) -> LoadRequest:
+    """Load a model as a plan says, into private memory, so that llama.cpp's log has all its buffers."""
+    return LoadRequest(
+        str(path),
+        context=plan.context,
+        devices=plan.devices,
+        n_gpu_layers=plan.n_gpu_layers,
+        tensor_split=plan.tensor_split,
+        overrides=plan.overrides,
+        kv_type=plan.kv_type,
+        ubatch=plan.ubatch,
+        threads=2,
+        load_mode="copy",
+        read_ahead=False,
+    )
 
 
 def chatml(client: WorkerClient, user: str) -> tuple[int, ...]:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mixchat.engine.events import LoadRequest
 from mixchat.gguf.model import describe
 from mixchat.models.header_file import read_header
 from mixchat.plan.place import place
 from mixchat.plan.values import CPU, Device, KvType, Machine, Plan, Wishes
 from tests.builders import mixtral_header, sparse_file
 from tests.engine.rpc_servers import serve_rpc
+from tests.engine.steps import by_plan
 
 GIB, MIB = 1 << 30, 1 << 20
 
@@ -47,16 +47,7 @@ def planned(path: Path, wishes: Wishes, vram: tuple[int, ...]) -> Plan:
 
 
 def fields(path: Path, plan: Plan) -> dict[str, object]:
-    request = LoadRequest(
-        str(path),
-        context=plan.context,
-        devices=plan.devices,
-        n_gpu_layers=plan.n_gpu_layers,
-        tensor_split=plan.tensor_split,
-        kv_type=plan.kv_type,
-        ubatch=plan.ubatch,
-    )
-    return {**asdict(request), "overrides": [[each.pattern, each.device] for each in plan.overrides]}
+    return {**asdict(by_plan(path, plan)), "overrides": [[each.pattern, each.device] for each in plan.overrides]}
 
 
 def test_compute_buffers_are_as_planned(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from mixchat.engine.client import WorkerClient
-from mixchat.engine.events import Loaded, LoadRequest
+from mixchat.engine.events import Loaded
 from mixchat.gguf.model import MoeModel, describe
 from mixchat.models.header_file import read_header
 from mixchat.plan.place import place
 from mixchat.plan.values import CPU, Device, Machine, Plan, Wishes
 from tests.engine.rpc_servers import serve_rpc
+from tests.engine.steps import by_plan
 
 MIB = 1 << 20
 BUDGETS = 10
@@ -27,19 +28,7 @@ def model(demo_model: Path) -> MoeModel:
 
 def load(client: WorkerClient, path: Path, plan: Plan) -> Counter[tuple[str, str]]:
     """Bytes by device and what they hold, as llama.cpp's log has them."""
-    request = LoadRequest(
-        str(path),
-        context=plan.context,
-        kv_type=plan.kv_type,
-        devices=plan.devices,
-        n_gpu_layers=plan.n_gpu_layers,
-        tensor_split=plan.tensor_split,
-        overrides=plan.overrides,
-        ubatch=plan.ubatch,
-        threads=2,
-        load_mode="copy",
-    )
-    *_progress, loaded = client.load(request)
+    *_progress, loaded = client.load(by_plan(path, plan))
     assert isinstance(loaded, Loaded)
     held: Counter[tuple[str, str]] = Counter()
     for buffer in loaded.buffers:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from mixchat.engine.client import WorkerClient
-from mixchat.engine.events import LoadRequest, TraceRequest
+from mixchat.engine.events import TraceRequest
 from mixchat.gguf.model import MoeModel, describe
 from mixchat.models.header_file import read_header
 from mixchat.plan.place import place
 from mixchat.plan.tracing import trace_bytes
 from mixchat.plan.values import CPU, Device, Machine, Plan, Wishes
 from tests.engine.rpc_servers import serve_rpc
+from tests.engine.steps import by_plan
 
 MIB = 1 << 20
 TOKENS = 300
@@ -24,20 +25,7 @@ BUFFER = re.compile(r"([\w\[\]:.]+)\s+(KV|compute)\s+buffer size\s*=\s*([\d.]+) 
 
 def really(client: WorkerClient, path: Path, plan: Plan) -> Counter[str]:
     """Bytes by device that the second context takes, logits in RAM included; llama.cpp does not log these."""
-    request = LoadRequest(
-        str(path),
-        context=plan.context,
-        devices=plan.devices,
-        n_gpu_layers=plan.n_gpu_layers,
-        tensor_split=plan.tensor_split,
-        overrides=plan.overrides,
-        kv_type=plan.kv_type,
-        ubatch=plan.ubatch,
-        threads=2,
-        load_mode="copy",
-        read_ahead=False,
-    )
-    list(client.load(request))
+    list(client.load(by_plan(path, plan)))
     before = len(client.log())
     list(client.trace(TraceRequest((5,) * TOKENS)))
     held: Counter[str] = Counter()
