@@ -11,7 +11,7 @@ from typing import Final
 from mixchat.chat.export import About, answerers, to_markdown, to_object
 from mixchat.chat.journal import Dialogue, replay
 from mixchat.errors import UsageError
-from mixchat.store.atomic import write_atomic
+from mixchat.store.output_file import write_output
 from mixchat.store.session_file import Kept
 from mixchat.store.session_index import title_of
 
@@ -40,7 +40,7 @@ def export_file(path: Path, dialogue: Dialogue, about: About, *, force: bool = F
     if os.path.lexists(path) and not force:
         raise UsageError(f"{path} is there already.", "Give another name, or --force to replace it.")
     text = json_export(dialogue, about) if form == _JSON else to_markdown(dialogue, about)
-    write_atomic(path, text.encode("utf-8", "replace"))
+    write_output(path, text.encode("utf-8", "replace"))
 
 
 def json_export(dialogue: Dialogue, about: About) -> str:

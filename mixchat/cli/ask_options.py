@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from mixchat.errors import UsageError
+from mixchat.store.output_file import check_output
 
 _HELP: Final = "mixchat ask --help"
 
@@ -118,6 +119,7 @@ def check(asked: AskOptions, prompt: str | None) -> None:
 
     Raises:
         UsageError: It does not.
+        OutputError: A file that is asked for cannot be written.
     """
     if asked.format not in {"text", "json", "ndjson"}:
         raise UsageError(f"--format is {asked.format!r}, not text, json or ndjson.", _HELP)
@@ -131,6 +133,8 @@ def check(asked: AskOptions, prompt: str | None) -> None:
         raise UsageError(
             f"--trace-experts: {asked.trace_experts} has no known form.", "End it in .html, .svg or .json."
         )
+    if asked.trace_experts is not None:
+        check_output(asked.trace_experts)
     for one, other in _both(asked, prompt):
         raise UsageError(f"{one} and {other} are both given.", "Give one of them.")
 

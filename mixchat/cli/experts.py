@@ -66,10 +66,14 @@ def register(app: typer.Typer) -> None:
         from mixchat.cli.request import model_of, settings_of
         from mixchat.cli.stopping import stoppable
         from mixchat.cli.wiring import open_house
+        from mixchat.store.output_file import check_output
         from mixchat.ui.experts_asked import parse_layers
 
         settings = settings_of(placement)
         parse_layers(only.layers, _LAYERS)
+        for path in (only.html, only.svg):
+            if path is not None:
+                check_output(path)
         groups = _groups(prompt, only, quiet=output.quiet)
         inquiry = Inquiry(model_of(settings, None, model), groups, placement.force)
         # Between two pieces of a text nothing runs that could be interrupted, and the trace sees `asked`.
@@ -175,14 +179,14 @@ def _show(view: "ExpertsView", traced: "list[Traced]", only: ExpertsOptions) -> 
     Raises:
         OutputError: Something could not be written.
     """
-    from mixchat.store.atomic import write_atomic
+    from mixchat.store.output_file import write_output
     from mixchat.ui.experts_html import experts_html
     from mixchat.ui.experts_svg import experts_svg
 
     try:
         for path, draw in ((only.html, experts_html), (only.svg, experts_svg)):
             if path is not None:
-                write_atomic(path, draw(view).encode(), mode=0o644)
+                write_output(path, draw(view).encode())
     finally:
         _print(view, traced, only)
 
@@ -213,7 +217,7 @@ def kept_trace(events: "Iterator[ChatEvent]", path: Path) -> "Iterator[ChatEvent
     from mixchat.app.events import Opened, Traced
     from mixchat.cli.experts_facts import traced_facts
     from mixchat.cli.facts import json_text
-    from mixchat.store.atomic import write_atomic
+    from mixchat.store.output_file import write_output
     from mixchat.ui.experts_asked import draw, is_drawn
     from mixchat.ui.experts_values import ExpertsView
 
@@ -224,5 +228,5 @@ def kept_trace(events: "Iterator[ChatEvent]", path: Path) -> "Iterator[ChatEvent
         if isinstance(event, Traced) and event.report.layers:
             view = ExpertsView(name, event.name, event.report, event.text)
             text = draw(view, path) if is_drawn(path) else json_text(traced_facts(event, name, choices=True))
-            write_atomic(path, text.encode(), mode=0o644)
+            write_output(path, text.encode())
         yield event

@@ -123,11 +123,11 @@ def _make(path: "Path", text: str) -> None:
 
 
 def _write(path: "Path", text: str) -> None:
-    from mixchat.store.atomic import write_atomic
+    from mixchat.store.output_file import write_output
     from mixchat.store.places import ensure_folder
 
     ensure_folder(path.parent)
-    write_atomic(path, text.encode())
+    write_output(path, text.encode())
 
 
 def _edited(path: "Path", name: str, before: str) -> str:

@@ -54,11 +54,14 @@ def register(app: typer.Typer) -> None:
         from mixchat.cli.request import model_of, settings_of
         from mixchat.cli.wiring import open_house
         from mixchat.plan.units import parse_speeds
+        from mixchat.store.output_file import check_output
 
         settings = settings_of(placement)
         asked = Asked(model_of(settings, reference, model), parse_speeds(only.bandwidth or ""))
         if only.all_quants and only.svg is not None:
             raise UsageError("--svg draws one plan, and --all-quants makes many.", "Give one of them.")
+        if only.svg is not None:
+            check_output(only.svg)
         with open_house(debug=output.debug, endpoint=only.endpoint) as house:
             if only.all_quants:
                 return _show_all(compare(house, settings, asked), asked.reference, only, quiet=output.quiet)
@@ -78,7 +81,7 @@ def _planned(events: "Iterator[Making | Notice | Planned]", name: str, *, quiet:
 def _show(planned: "Planned", only: PlanOptions, *, force: bool) -> None:
     """Write the plan; one that does not fit only as JSON, unless it is forced."""
     from mixchat.cli.facts import json_text, plan_facts
-    from mixchat.store.atomic import write_atomic
+    from mixchat.store.output_file import write_output
     from mixchat.ui.console import draws_blocks
     from mixchat.ui.output import print_out, write_text
     from mixchat.ui.plan import PlanView
@@ -86,7 +89,7 @@ def _show(planned: "Planned", only: PlanOptions, *, force: bool) -> None:
 
     wanted = planned.problem is None or force
     if only.svg is not None and wanted:
-        write_atomic(only.svg, plan_svg(planned).encode(), mode=0o644)
+        write_output(only.svg, plan_svg(planned).encode(), mode=0o644)
     if only.as_json:
         write_text(sys.stdout, json_text(plan_facts(planned)))
     elif wanted:

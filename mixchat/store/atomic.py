@@ -4,6 +4,7 @@ Knows how to replace a file so that a reader, a crash or a full disk finds the o
 refuses to know what the content means.
 """
 
+import errno
 import glob
 import os
 import secrets
@@ -15,6 +16,13 @@ from typing import BinaryIO
 from mixchat.errors import OutputError
 
 _OWN_FILES = "/proc/self/fd"
+_SPACE = "Free some space, then run the command again."
+_PERMISSIONS = "Check the permissions of its folder, then run the command again."
+_NAME = "Make its folder first, or give another name."
+_HINTS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _SPACE),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), _NAME),
+}
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -55,13 +63,16 @@ def atomic_file(path: Path, mode: int = 0o600, *, nameless: bool = False) -> Ite
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as exc:
-        raise OutputError(
-            f"{path} could not be written: {exc.strerror or exc}.",
-            "Free some space or check the permissions of its folder, then run the command again.",
-        ) from exc
+        raise write_error(path, exc) from exc
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_error(path: Path, error: OSError) -> OutputError:
+    """Why a file could not be written, and what to do."""
+    message = f"{path} could not be written: {error.strerror or error}."
+    return OutputError(message, _HINTS.get(error.errno or 0, _PERMISSIONS))
 
 
 def remove_leftovers(path: Path) -> None:

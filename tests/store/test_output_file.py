@@ -1,0 +1,111 @@
+"""Files that a person named: replaced, written through, or refused before the work."""
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from mixchat.errors import OutputError
+from mixchat.store.output_file import check_output, write_output
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(("wanted", "got"), [(0o600, 0o600), (0o644, 0o644)])
+def test_a_new_file_has_the_permissions_asked_for(tmp_path: Path, wanted: int, got: int) -> None:
+    path = tmp_path / "new"
+    check_output(path)
+    assert not path.exists()
+    write_output(path, b"new", wanted)
+    assert (path.read_bytes(), mode_of(path)) == (b"new", got)
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "after"), [(0o600, 0o644, 0o600), (0o666, 0o600, 0o600), (0o640, 0o644, 0o640)]
+)
+def test_a_file_is_replaced_and_never_opened_to_more_people(
+    tmp_path: Path, before: int, wanted: int, after: int
+) -> None:
+    path = tmp_path / "old"
+    path.write_bytes(b"longer than before")
+    path.chmod(before)
+    write_output(path, b"new", wanted)
+    assert (path.read_bytes(), mode_of(path)) == (b"new", after)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_behind_a_link_its_target_is_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("there", "not there"):
+        target, link = tmp_path / "folder" / name, tmp_path / f"link to {name}"
+        link.symlink_to(target)
+        if name == "there":
+            target.write_bytes(b"old")
+        write_output(link, b"new")
+        assert link.is_symlink()
+        assert target.read_bytes() == b"new"
+
+
+def test_a_pipe_stays_one(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
+    reader.start()
+    write_output(path, b"new")
+    reader.join()
+    assert read == [b"new"]
+    assert path.is_fifo()
+
+
+def test_a_device_says_that_it_is_full(tmp_path: Path) -> None:
+    link = tmp_path / "full.svg"
+    link.symlink_to("/dev/full")
+    check_output(link)
+    with pytest.raises(OutputError, match="No space left") as caught:
+        write_output(link, b"new")
+    assert "Free some space" in caught.value.hint
+    assert Path("/dev/full").is_char_device()
+
+
+def test_the_file_that_stdout_goes_to_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    script = (
+        "from pathlib import Path; from mixchat.store.output_file import write_output;"
+        "print('before', flush=True); write_output(Path('/dev/stdout'), b'new\\n'); print('behind')"
+    )
+    with path.open("ab") as out:
+        subprocess.run([sys.executable, "-c", script], stdout=out, check=True)
+    assert path.read_text().splitlines() == ["before", "new", "behind"]
+
+
+def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    cases = {
+        tmp_path: "is a folder",
+        tmp_path / "none" / "new": "There is no folder",
+        tmp_path / "file" / "new": "There is no folder",
+    }
+    for path, message in cases.items():
+        for act in (check_output, lambda each: write_output(each, b"new")):
+            with pytest.raises(OutputError, match=message):
+                act(path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["circle", "file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_missing_permissions_are_refused_before_the_work(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch(0o400)
+    with pytest.raises(OutputError, match="no permission"):
+        check_output(path)
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="no permission"):
+        check_output(tmp_path / "new")
