@@ -110,12 +110,10 @@ def check_routers(name: str, model: MoeModel) -> None:
     """Refuse a model that has no routers.
 
     Raises:
-        UsageError: It is dense, or its layers use different numbers of experts.
+        UsageError: It is dense.
     """
     if not model.n_experts:
         raise UsageError(f"{name} is a dense model: it has no experts.", "Name a mixture: mixchat list shows them.")
-    if model.used_by_layer:
-        raise UsageError(f"The layers of {name} use different numbers of experts.", "Name another mixture.")
 
 
 def check_trace(house: House, settings: Settings, opened: Opened, tokens: int) -> None:
@@ -177,8 +175,8 @@ class Tracer:
 
     def __init__(self, engine: Engine, opened: Opened) -> None:
         self._engine = engine
-        self._n_experts, self._used = opened.model.n_experts, opened.model.n_experts_used
-        self._tally = Tally(self._n_experts, self._used)
+        self._n_experts = opened.model.n_experts
+        self._tally = Tally(self._n_experts)
         self._tokens: list[str] = []
         self._shown: dict[int, list[Choices]] = {}
         self._letters = _LETTERS
@@ -229,7 +227,7 @@ class Tracer:
     def traced(self, name: str, *, complete: bool) -> Traced:
         """What was traced so far."""
         layers = tuple(_joined(blocks) for _layer, blocks in sorted(self._shown.items()))
-        text = RoutedText(self._n_experts, self._used, tuple(self._tokens), layers)
+        text = RoutedText(self._n_experts, tuple(self._tokens), layers)
         return Traced(name, text, self._tally.report(), complete)
 
     def _tokens_of(self, text: str) -> tuple[int, ...]:

@@ -70,10 +70,10 @@ def compare(left: Report, right: Report) -> Comparison:
     Raises:
         ValueError: The reports are of models with different experts.
     """
-    if (left.n_experts, left.used) != (right.n_experts, right.used):
-        raise ValueError("The two reports are of different models.")
     others = {layer.layer: layer for layer in right.layers}
-    pairs = ((layer, others[layer.layer]) for layer in left.layers if layer.layer in others)
+    pairs = [(layer, others[layer.layer]) for layer in left.layers if layer.layer in others]
+    if left.n_experts != right.n_experts or any(one.used != other.used for one, other in pairs):
+        raise ValueError("The two reports are of different models.")
     return Comparison(tuple(_difference(one, other) for one, other in pairs))
 
 

@@ -9,23 +9,20 @@ from mixchat.routing.choices import Choices
 class RoutedText:
     """A text and the experts of each of its tokens.
 
-    - `used` of `n_experts` are chosen for each token in each layer
+    - `n_experts` are there in each layer to choose from
     - `tokens`: the text of each token, in order, as llama.cpp's detokenizer gives it
     - `layers`: for every layer with a router the choices for exactly these tokens, in rising order of layers
 
     Raises:
-        ValueError: A layer has choices for other tokens, or another number of experts per token.
+        ValueError: A layer has choices for other tokens.
     """
 
     n_experts: int
-    used: int
     tokens: tuple[str, ...]
     layers: tuple[Choices, ...]
 
     def __post_init__(self) -> None:
         for choices in self.layers:
-            if choices.used != self.used:
-                raise ValueError(f"layer {choices.layer}: {choices.used} experts per token, not {self.used}")
             if choices.first or choices.count != len(self.tokens):
                 raise ValueError(f"layer {choices.layer}: choices for other tokens than the text's")
 
@@ -47,7 +44,8 @@ class RoutedText:
 
     def firsts(self, index: int) -> tuple[int, ...]:
         """Each token's first expert at a layer; errors as in `layer`."""
-        return self.layer(index).experts[:: self.used]
+        choices = self.layer(index)
+        return choices.experts[:: choices.used]
 
 
 def outer_and_middle(layers: tuple[int, ...]) -> tuple[int, ...]:

@@ -21,9 +21,13 @@ from mixchat.routing.traffic import Placement, Traffic, placement_of, traffic_of
 
 @dataclass(frozen=True, slots=True)
 class LayerReport:
-    """What one layer's router did with all texts; `batches` are the counts that comparisons need (batches.py)."""
+    """What one layer's router did with all texts, choosing `used` experts for each token.
+
+    `batches` are the counts that comparisons need (batches.py).
+    """
 
     layer: int
+    used: int
     shares: Shares
     repeats: Repeats
     by_class: ByClass
@@ -33,11 +37,15 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the routers of a model did, layer by layer in rising order: `used` of `n_experts` for each token."""
+    """What the routers of a model, each over `n_experts`, did; layer by layer in rising order."""
 
     n_experts: int
-    used: int
     layers: tuple[LayerReport, ...]
+
+    @property
+    def used(self) -> int:
+        """The experts of a token, in the layer where they are most; 0 without layers."""
+        return max((layer.used for layer in self.layers), default=0)
 
     @property
     def tokens(self) -> int:
@@ -48,18 +56,18 @@ class Report:
     def placement(self) -> Placement | None:
         """The traffic of all layers; None without layers."""
         traffic = [layer.traffic for layer in self.layers]
-        return placement_of(self.n_experts, self.used, self.tokens, traffic) if traffic else None
+        return placement_of(self.n_experts, self.tokens, traffic) if traffic else None
 
 
 class Tally:
-    """Counts the choices of one or several texts ("pieces") of a model that gives each token `used` of `n_experts`.
+    """Counts the choices of one or several texts ("pieces") of a model with `n_experts` in each layer that has any.
 
-    Blocks of one layer follow each other in the order of the text; layers may come in any order.
+    Blocks of one layer follow each other in the order of the text; layers may come in any order. Each may use another
+    number of experts per token, as some architectures do.
     """
 
-    def __init__(self, n_experts: int, used: int) -> None:
+    def __init__(self, n_experts: int) -> None:
         self._n = n_experts
-        self._used = used
         self._bits = tuple(1 << expert for expert in range(n_experts))
         self._layers: dict[int, _Layer] = {}
 
@@ -67,16 +75,15 @@ class Tally:
         """Count a block; `classes` has the class of each of its tokens.
 
         Raises:
-            ValueError: The block gives tokens another number of experts, or has more or fewer classes than tokens.
+            ValueError: The block gives tokens another number of experts than the layer's blocks before, or has more or
+                fewer classes than tokens.
         """
-        if choices.used != self._used:
-            raise ValueError(f"{choices.used} experts per token, not {self._used}")
         if classes is not None and len(classes) != choices.count:
             raise ValueError(f"{len(classes)} classes for {choices.count} tokens")
         if choices.count:
-            layer = self._layers.get(choices.layer) or _Layer(self._n, self._used)
+            layer = self._layers.get(choices.layer) or _Layer(self._n, choices.used)
             self._layers[choices.layer] = layer
-            layer.add(choices, classes, masks_of(choices.experts, self._used, self._bits))
+            layer.add(choices, classes, masks_of(choices.experts, choices.used, self._bits))
 
     def end_piece(self) -> None:
         """The next block of every layer begins a new text: no pair of tokens crosses the border."""
@@ -85,7 +92,7 @@ class Tally:
 
     def report(self) -> Report:
         """What was counted so far."""
-        return Report(self._n, self._used, tuple(self._layers[index].report(index) for index in sorted(self._layers)))
+        return Report(self._n, tuple(self._layers[index].report(index) for index in sorted(self._layers)))
 
 
 _NO_EXPERT, _NO_SET, _NOWHERE = -1, 0, -1
@@ -121,6 +128,8 @@ class _Layer:
         self._last, self._last_set, self._next = _NO_EXPERT, _NO_SET, _NOWHERE
 
     def add(self, choices: Choices, classes: Sequence[TokenClass] | None, masks: list[int]) -> None:
+        if choices.used != self._used:
+            raise ValueError(f"layer {choices.layer}: {choices.used} experts per token, not {self._used}")
         firsts = choices.experts[:: self._used]
         self._batches.add(choices.experts)
         self._sets.add(masks)
@@ -141,10 +150,11 @@ class _Layer:
         shares = shares_of(batches, self._all_firsts())
         return LayerReport(
             layer=index,
+            used=self._used,
             shares=shares,
             repeats=repeats_of(Pairs(self._pairs, self._first, self._any), self._used, shares.first),
             by_class=by_class(self._table()),
-            traffic=traffic_of(index, totals(batches), self._sets),
+            traffic=traffic_of(index, self._used, totals(batches), self._sets),
             batches=batches,
         )
 

@@ -21,6 +21,7 @@ ENOUGH_TOKENS = 1024
 class Traffic:
     """What the N most used experts of one layer carry; the N-th number of a tuple is for N = 1, 2, ..., all.
 
+    - `used`: so many are chosen for each token
     - `ranking`: the experts, the most used first (of equally used ones the lowest number first)
     - `carried`: the share of all choices that fall on the first N
     - `whole`: the share of tokens whose chosen experts all are among the first N
@@ -28,6 +29,7 @@ class Traffic:
     """
 
     layer: int
+    used: int
     ranking: tuple[int, ...]
     carried: tuple[float, ...]
     whole: tuple[float, ...]
@@ -38,9 +40,10 @@ class Traffic:
 class Placement:
     """The traffic of all layers beside what it would be if all experts were used alike; N as in `Traffic`.
 
+    - `used`: of each token's, in the layer where they are most
     - `tokens`: so many were routed
     - `carried`, `whole`: the means over the layers, each with its own N most used experts
-    - `even_carried`: N / n; `even_whole`: C(N, k) / C(n, k), for k of n experts chosen at random
+    - `even_carried`: N / n; `even_whole`: C(N, k) / C(n, k), for k of n experts chosen at random, mean of the layers
     """
 
     n_experts: int
@@ -53,28 +56,32 @@ class Placement:
     layers: tuple[Traffic, ...]
 
 
-def traffic_of(layer: int, counts: Counts, sets: Sets) -> Traffic:
-    """The traffic that a layer's assignments per expert and sets of experts mean."""
+def traffic_of(layer: int, used: int, counts: Counts, sets: Sets) -> Traffic:
+    """The traffic that a layer's assignments per expert and sets of `used` experts mean."""
     ranking = tuple(sorted(range(len(counts)), key=lambda expert: (-counts[expert], expert)))
     carried = accumulate(counts[expert] for expert in ranking)
     whole = sum(counts)
-    return Traffic(layer, ranking, tuple(part / whole for part in carried), sets.within(ranking), sets.exact)
+    return Traffic(layer, used, ranking, tuple(part / whole for part in carried), sets.within(ranking), sets.exact)
 
 
-def placement_of(n_experts: int, used: int, tokens: int, layers: Sequence[Traffic]) -> Placement:
+def placement_of(n_experts: int, tokens: int, layers: Sequence[Traffic]) -> Placement:
     """The layers' traffic together; at least one layer, and each routed `tokens` tokens."""
     sizes = range(1, n_experts + 1)
-    possible = math.comb(n_experts, used)
     return Placement(
         n_experts=n_experts,
-        used=used,
+        used=max(layer.used for layer in layers),
         tokens=tokens,
         carried=_means(layer.carried for layer in layers),
         whole=_means(layer.whole for layer in layers),
         even_carried=tuple(size / n_experts for size in sizes),
-        even_whole=tuple(math.comb(size, used) / possible for size in sizes),
+        even_whole=_means(_even_whole(n_experts, layer.used) for layer in layers),
         layers=tuple(layers),
     )
+
+
+def _even_whole(n_experts: int, used: int) -> tuple[float, ...]:
+    possible = math.comb(n_experts, used)
+    return tuple(math.comb(size, used) / possible for size in range(1, n_experts + 1))
 
 
 def _means(rows: Iterable[tuple[float, ...]]) -> tuple[float, ...]:

@@ -31,7 +31,7 @@ class Shape:
         lead: Dense layers before those with a router.
     """
 
-    arch: Literal["llama", "dots1"] = "llama"
+    arch: Literal["llama", "dots1", "nemotron_h"] = "llama"
     layers: int = 3
     experts: int = 8
     used: int = 2
@@ -106,8 +106,13 @@ def _block(shape: Shape, dense: bool) -> dict[str, tuple[int, ...]]:
 
 def write(path: Path, shape: Shape, weights: Weights) -> Path:
     """Write the model as a GGUF file."""
+    return write_gguf(path, _metadata(shape), weights)
+
+
+def write_gguf(path: Path, metadata: Mapping[str, Typed], weights: Weights) -> Path:
+    """Write F32 tensors as a GGUF file."""
     specs = [(name, tuple(reversed(array.shape)), TYPES["F32"]) for name, array in weights.items()]
-    header = header_bytes(_metadata(shape), specs)
+    header = header_bytes(metadata, specs)
     with path.open("wb") as file:
         file.write(header)
         for tensor in parse_header(header).tensors:
@@ -140,10 +145,10 @@ def _metadata(shape: Shape) -> Mapping[str, Typed]:
         own |= {"expert_weights_scale": f32(shape.scale), "expert_weights_norm": flag(shape.normed)}
     keys = {name: u32(value) for name, value in numbers.items()} | own
     start = {"general.architecture": text(shape.arch), "general.name": text("tiny"), "general.file_type": u32(0)}
-    return {**start, **{f"{shape.arch}.{name}": value for name, value in keys.items()}, **_NO_WORDS}
+    return {**start, **{f"{shape.arch}.{name}": value for name, value in keys.items()}, **NO_WORDS}
 
 
-_NO_WORDS = {"tokenizer.ggml.model": text("no_vocab")}
+NO_WORDS = {"tokenizer.ggml.model": text("no_vocab")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,32 +176,33 @@ def routings(shape: Shape, weights: Weights, tokens: list[int]) -> dict[int, Rou
             for name, array in weights.items()
             if name.startswith(f"blk.{layer}.")
         }
-        flow = flow + _attention(shape, own, _normed(flow, own["attn_norm.weight"]))
-        inner = _normed(flow, own["ffn_norm.weight"])
+        flow = flow + attention(shape, own, rms_normed(flow, own["attn_norm.weight"]))
+        inner = rms_normed(flow, own["ffn_norm.weight"])
         if layer < shape.lead:
             flow = flow + _gated(inner, own, "")
             continue
-        found[layer] = _route(shape, own, inner)
+        found[layer] = route(shape, own, inner)
         flow = flow + _experts(own, inner, found[layer])
         if shape.arch == "dots1":
             flow = flow + _gated(inner, own, "_shexp")
     return found
 
 
-def _normed(values: Array, weight: Array) -> Array:
+def rms_normed(values: Array, weight: Array) -> Array:
     mean: Array = np.mean(values**2, axis=-1, keepdims=True)
     normed: Array = values / np.sqrt(mean + np.float32(EPSILON)) * weight
     return normed
 
 
-def _attention(shape: Shape, own: Weights, inner: Array) -> Array:
+def attention(shape: Shape, own: Weights, inner: Array) -> Array:
     count = len(inner)
     query: Array = (inner @ own["attn_q.weight"].T).reshape(count, shape.heads, shape.head)
     key: Array = (inner @ own["attn_k.weight"].T).reshape(count, shape.kv_heads, shape.head)
     value: Array = (inner @ own["attn_v.weight"].T).reshape(count, shape.kv_heads, shape.head)
     if shape.arch == "dots1":
-        query, key = _normed(query, own["attn_q_norm.weight"]), _normed(key, own["attn_k_norm.weight"])
-    query, key = _rotated(shape, query), _rotated(shape, key)
+        query, key = rms_normed(query, own["attn_q_norm.weight"]), rms_normed(key, own["attn_k_norm.weight"])
+    if shape.arch != "nemotron_h":
+        query, key = _rotated(shape, query), _rotated(shape, key)
     group = shape.heads // shape.kv_heads
     key, value = np.repeat(key, group, axis=1), np.repeat(value, group, axis=1)
     scores = np.einsum("ihd,jhd->hij", query, key) * np.float32(shape.head**-0.5)
@@ -220,7 +226,7 @@ def _rotated(shape: Shape, values: Array) -> Array:
     return turned
 
 
-def _route(shape: Shape, own: Weights, inner: Array) -> Routing:
+def route(shape: Shape, own: Weights, inner: Array) -> Routing:
     logits = inner @ own["ffn_gate_inp.weight"].T
     probabilities = _softmax(logits) if shape.gating == 1 else 1 / (1 + np.exp(-logits))
     preferred = probabilities + own["exp_probs_b.bias"] if "exp_probs_b.bias" in own else probabilities

@@ -12,6 +12,7 @@ import pytest
 
 from mixchat.engine.client import WorkerClient
 from mixchat.plan.values import Override
+from tests.engine import numpy_nemotron
 from tests.engine.numpy_moe import Shape, dots1, random_weights, routings, write
 from tests.engine.rpc_servers import serve_rpc
 from tests.engine.traces import by_layer, check, load, model, traced
@@ -19,7 +20,7 @@ from tests.engine.traces import by_layer, check, load, model, traced
 _RANDOM = Random(1)
 TOKENS = [_RANDOM.randrange(256) for _ in range(64)]
 UBATCHES = (512, 32, 3, 1)
-SEED, SEED_OF_3 = 27, 36
+SEED, SEED_OF_3, SEED_OF_NEMOTRON = 27, 36, 105
 SHAPES = {
     "mixtral": (Shape(), SEED),
     "top 1": (Shape(used=1), 67),
@@ -52,6 +53,17 @@ def test_every_layer_and_token_is_as_numpy_computes_it(worker: WorkerClient, tmp
         assert {each.used for each in found} == {shape.used}
         assert max(each.count for each in found) == min(ubatch, len(TOKENS))
         check(by_layer(found), expected, shape.scale, 1e-3 if ubatch == 512 else 2e-3)
+
+
+def test_layers_that_use_different_numbers_of_experts(worker: WorkerClient, tmp_path: Path) -> None:
+    weights = numpy_nemotron.random_weights(SEED_OF_NEMOTRON)
+    path = numpy_nemotron.write(tmp_path / "model.gguf", weights)
+    expected = numpy_nemotron.routings(weights, TOKENS)
+    for ubatch in UBATCHES:
+        load(worker, path, ubatch=ubatch)
+        found = traced(worker, TOKENS)
+        assert {each.layer: each.used for each in found} == {1: 1, 2: 3, 4: 2}
+        check(by_layer(found), expected, numpy_nemotron.SHAPE.scale, 1e-3 if ubatch == 512 else 2e-3)
 
 
 def test_the_first_choice_has_the_largest_weight(worker: WorkerClient, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def routed(tokens: tuple[str, ...], n_experts: int = 8, used: int = 2, layers: i
         bias = {kind: [rng.random() ** 3 for _ in range(n_experts)] for kind in TokenClass}
         experts = [expert for kind in kinds for expert in row(rng, bias[kind], used)]
         chosen.append(Choices(layer, 0, used, tuple(experts), (1 / used,) * len(experts)))
-    return RoutedText(n_experts, used, tokens, tuple(chosen))
+    return RoutedText(n_experts, tokens, tuple(chosen))
 
 
 def row(rng: random.Random, bias: list[float], used: int) -> list[int]:
@@ -55,7 +55,7 @@ def row(rng: random.Random, bias: list[float], used: int) -> list[int]:
 
 
 def report_of(text: RoutedText, *, classes: bool = True) -> Report:
-    tally = Tally(text.n_experts, text.used)
+    tally = Tally(text.n_experts)
     for choices in text.layers:
         tally.add(choices, tuple(map(token_class, text.tokens)) if classes else None)
     return tally.report()

@@ -17,7 +17,7 @@ def block(rows: Rows, first: int = 0, layer: int = 0, used: int = 2) -> Choices:
 
 def report(rows: Rows, n_experts: int = 8, classes: Sequence[TokenClass] | None = None) -> Report:
     used = len(rows[0])
-    tally = Tally(n_experts, used)
+    tally = Tally(n_experts)
     tally.add(block(rows, used=used), classes)
     return tally.report()
 

@@ -57,7 +57,7 @@ def test_by_hand() -> None:
 
 
 def test_layers_that_both_have() -> None:
-    tallies = Tally(8, 2), Tally(8, 2)
+    tallies = Tally(8), Tally(8)
     rng = random.Random(8)
     for tally, layers in zip(tallies, [(0, 1, 2), (1, 2, 3)], strict=True):
         for layer in layers:

@@ -79,7 +79,7 @@ def test_uniform_random_routing_is_at_its_chance_level(seed: int) -> None:
 def test_borders_of_blocks_do_not_matter(data: st.DataObject, rows: Rows) -> None:
     kinds = [list(TokenClass)[row[0]] for row in rows]
     cuts = sorted(data.draw(st.sets(st.integers(0, len(rows)), max_size=5)) | {0, len(rows)})
-    tally = Tally(4, 2)
+    tally = Tally(4)
     for start, end in pairwise(cuts):
         tally.add(block(rows[start:end], start), kinds[start:end])
     assert tally.report() == report(rows, 4, kinds)
@@ -104,7 +104,7 @@ def _pairs(tally: Tally) -> int:
 
 
 def test_no_pair_crosses_the_end_of_a_piece() -> None:
-    tally = Tally(8, 2)
+    tally = Tally(8)
     tally.add(block([(0, 1), (0, 1)], 0))
     tally.end_piece()
     tally.add(block([(0, 1), (0, 1)], 2))
@@ -112,14 +112,14 @@ def test_no_pair_crosses_the_end_of_a_piece() -> None:
 
 
 def test_no_pair_crosses_a_gap() -> None:
-    tally = Tally(8, 2)
+    tally = Tally(8)
     tally.add(block([(0, 1), (0, 1)], 0))
     tally.add(block([(0, 1), (0, 1)], 5))
     assert _pairs(tally) == 2
 
 
 def test_layers_are_counted_apart_in_rising_order() -> None:
-    tally = Tally(8, 2)
+    tally = Tally(8)
     for first in (0, 2):
         for layer in (31, 0):
             tally.add(block([(layer % 8, 6)] * 2, first, layer))
@@ -131,17 +131,18 @@ def test_layers_are_counted_apart_in_rising_order() -> None:
 
 
 def test_nothing_was_counted() -> None:
-    tally = Tally(8, 2)
+    tally = Tally(8)
     tally.add(Choices(0, 0, 2, (), ()), [])
     tally.end_piece()
-    assert tally.report() == Report(8, 2, ())
+    assert tally.report() == Report(8, ())
     assert tally.report().tokens == 0
     assert tally.report().placement is None
 
 
 def test_blocks_that_do_not_fit_are_refused() -> None:
-    tally = Tally(8, 2)
-    with pytest.raises(ValueError, match="3 experts per token, not 2"):
+    tally = Tally(8)
+    tally.add(block([(0, 1)]))
+    with pytest.raises(ValueError, match="layer 0: 3 experts per token, not 2"):
         tally.add(block([(0, 1, 2)], used=3))
     with pytest.raises(ValueError, match="1 classes for 2 tokens"):
         tally.add(block([(0, 1), (1, 2)]), [TokenClass.WORD])
@@ -149,10 +150,30 @@ def test_blocks_that_do_not_fit_are_refused() -> None:
 
 def test_the_memory_of_a_long_text_is_bounded() -> None:
     rng = random.Random(3)
-    tally = Tally(64, 6)
+    tally = Tally(64)
     for start in range(0, 40 * 512, 512):
         tally.add(block(drawn(rng, [1.0] * 64, 6, 512), start, used=6))
     layer = tally.report().layers[0]
     assert layer.shares.tokens == 40 * 512
     assert 16 <= len(layer.batches) <= 32
     assert layer.traffic.exact is False
+
+
+def test_layers_may_use_different_numbers_of_experts() -> None:
+    rng = random.Random(5)
+    tally = Tally(8)
+    for used in (1, 2, 3):
+        tally.add(block(drawn(rng, [1.0] * 8, used, 8000), layer=used, used=used))
+    counted = tally.report()
+    assert counted.used == 3
+    assert [layer.used for layer in counted.layers] == [1, 2, 3]
+    chances = [layer.repeats.chance_any for layer in counted.layers]
+    assert chances == pytest.approx([1 / 8, 13 / 28, 1 - 10 / 56])
+    for layer, chance in zip(counted.layers, chances, strict=True):
+        assert layer.shares.tokens == 8000
+        assert sum(layer.shares.assignments) == pytest.approx(1)
+        assert layer.repeats.any == pytest.approx(chance, abs=0.03)
+    assert counted.placement is not None
+    assert counted.placement.used == 3
+    assert counted.placement.even_whole[2] == pytest.approx((3 / 8 + 3 / 28 + 1 / 56) / 3)
+    assert counted.placement.whole[2] == pytest.approx(counted.placement.even_whole[2], abs=0.03)

@@ -25,7 +25,7 @@ def test_traffic_by_hand() -> None:
 
 def test_even_levels_and_means_over_layers() -> None:
     one, other = _placement([(0, 1)], 4).layers[0], _placement([(0, 1), (2, 3)], 4).layers[0]
-    placement = placement_of(4, 2, 2, [one, other])
+    placement = placement_of(4, 2, [one, other])
     assert placement.carried == (3 / 8, 3 / 4, 7 / 8, 1.0)
     assert placement.whole == (0.0, 3 / 4, 3 / 4, 1.0)
     assert placement.even_carried == (0.25, 0.5, 0.75, 1.0)
