@@ -12,12 +12,13 @@ from mixchat.engine.events import Finished, Token
 from mixchat.errors import BadAnswer
 
 
-def first_block(events: Iterator[ChatEvent], stop: Callable[[], object]) -> Iterator[ChatEvent]:
+def first_block(events: Iterator[ChatEvent], stop: Callable[[], object], session: str = "") -> Iterator[ChatEvent]:
     """Pass an answer on with the block as its only text.
 
     Args:
         events: Of the answer.
         stop: Ends the answer; called when the block has ended, and that counts as the model's own end.
+        session: The id of the one that keeps the whole answer, if any does.
 
     Raises:
         BadAnswer: It has ended without one.
@@ -33,7 +34,7 @@ def first_block(events: Iterator[ChatEvent], stop: Callable[[], object]) -> Iter
             case Finished():
                 if rest := block.finish():
                     yield Token(rest, -1)
-                _check(block, event)
+                _check(block, event, session)
                 yield replace(event, reason="stop") if stopped else event
             case _:
                 yield event
@@ -51,6 +52,7 @@ def block_of(text: str, finished: Finished) -> str:
     return code
 
 
-def _check(block: FirstBlock, finished: Finished) -> None:
+def _check(block: FirstBlock, finished: Finished, session: str = "") -> None:
     if not block.found and finished.reason != "interrupted":
-        raise BadAnswer("There is no code block in the answer.", "Ask for one, or leave out --extract.")
+        kept = f" What it said instead: mixchat sessions show {session}" if session else ""
+        raise BadAnswer("There is no code block in the answer.", f"Ask for one, or leave out --extract.{kept}")

@@ -125,7 +125,7 @@ def _answer(house: "House", asking: _Asking, question: "Question", memory: "Memo
     answered = memory.keeping(ask(house, asking.settings, question), question.messages)
     with stoppable(engine.interrupt, has_begun) as stop, closing(answered) as kept:
         events = stop.watched(kept)
-        wanted = first_block(events, engine.interrupt) if asking.asked.extract else events
+        wanted = first_block(events, engine.interrupt, memory.log.id) if asking.asked.extract else events
         if asking.asked.trace_experts is not None:
             wanted = kept_trace(wanted, asking.asked.trace_experts)
         write_answer(shown(wanted, question.model, sys.stderr, os.environ, quiet), asking.asked, quiet=quiet)

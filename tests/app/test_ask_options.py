@@ -127,6 +127,9 @@ def test_a_block_that_the_answer_cuts_off_is_given_as_it_is() -> None:
 def test_without_a_block_it_fails_unless_it_was_interrupted() -> None:
     with pytest.raises(BadAnswer, match="no code block"):
         list(first_block(iter((Token("a", 1), END)), lambda: None))
+    with pytest.raises(BadAnswer, match="no code block") as caught:
+        list(first_block(iter((Token("a", 1), END)), lambda: None, "20261122-1137-ds7f7"))
+    assert caught.value.hint.endswith("mixchat sessions show 20261122-1137-ds7f7")
     with pytest.raises(BadAnswer, match="no code block"):
         block_of("a", END)
     stopped = Finished("interrupted", END.usage, END.timings)
