@@ -35,7 +35,7 @@ class ExpertsOptions:
     ] = None
     layers: Annotated[
         str | None,
-        typer.Option(metavar="N[,N]|all", help="Layers to show; by default the first, the middle and the last."),
+        typer.Option(metavar="N[-N][,N]|all", help="Layers to show; by default the first, the middle and the last."),
     ] = None
     letters: Annotated[
         bool, typer.Option("--letters", help="Experts' letters below the coloured text, as without colour.")
@@ -83,7 +83,7 @@ def register(app: typer.Typer) -> None:
         ):
             events = trace_texts(house, settings, inquiry, lambda: stop.asked)
             name, traced = _trace(stop.watched(events), inquiry.model, only.layers, quiet=output.quiet)
-            _show(_view(name, traced, only), traced, only)
+            _show(_view(name, traced, only), only)
         return 0
 
 
@@ -160,7 +160,9 @@ def _view(name: str, traced: "list[Traced]", only: ExpertsOptions) -> "ExpertsVi
     from mixchat.ui.experts_values import ExpertsView, Versus
 
     first, *others = traced
-    versus = [Versus(each.name, each.report, compare(first.report, each.report)) for each in others]
+    versus = [
+        Versus(each.name, each.report, compare(first.report, each.report), complete=each.complete) for each in others
+    ]
     return ExpertsView(
         model=name,
         name=first.name,
@@ -170,40 +172,35 @@ def _view(name: str, traced: "list[Traced]", only: ExpertsOptions) -> "ExpertsVi
         layers=parse_layers(only.layers, _LAYERS),
         all_layers=asks_for_all(only.layers),
         letters=only.letters,
+        complete=first.complete,
     )
 
 
-def _show(view: "ExpertsView", traced: "list[Traced]", only: ExpertsOptions) -> None:
+def _show(view: "ExpertsView", only: ExpertsOptions) -> None:
     """Write the files, and whatever becomes of them, the report to stdout.
 
     Raises:
         OutputError: Something could not be written.
     """
     from mixchat.store.output_file import write_output
-    from mixchat.ui.experts_html import experts_html
-    from mixchat.ui.experts_svg import experts_svg
+    from mixchat.ui.experts_asked import written
 
     try:
-        for path, draw in ((only.html, experts_html), (only.svg, experts_svg)):
+        for path, form in ((only.html, ".html"), (only.svg, ".svg")):
             if path is not None:
-                write_output(path, draw(view).encode())
+                write_output(path, written(view, path, form).encode())
     finally:
-        _print(view, traced, only)
+        _print(view, only)
 
 
-def _print(view: "ExpertsView", traced: "list[Traced]", only: ExpertsOptions) -> None:
-    from mixchat.cli.experts_facts import comparison_facts, traced_facts
-    from mixchat.cli.facts import json_text
+def _print(view: "ExpertsView", only: ExpertsOptions) -> None:
     from mixchat.ui.console import draws_blocks
     from mixchat.ui.experts import experts_view
+    from mixchat.ui.experts_facts import experts_json
     from mixchat.ui.output import print_out, write_text
 
     if only.as_json:
-        facts = traced_facts(traced[0], view.model, choices=not only.files)
-        if view.versus is not None:
-            facts["compared_with"] = traced_facts(traced[1], view.model, choices=False)
-            facts["comparison"] = comparison_facts(view.versus.comparison)
-        write_text(sys.stdout, json_text(facts))
+        write_text(sys.stdout, experts_json(view, choices=not only.files))
     else:
         print_out(sys.stdout, os.environ, experts_view(view, not draws_blocks(sys.stdout, os.environ)))
 
@@ -215,10 +212,8 @@ def kept_trace(events: "Iterator[ChatEvent]", path: Path) -> "Iterator[ChatEvent
         OutputError: It could not be written.
     """
     from mixchat.app.events import Opened, Traced
-    from mixchat.cli.experts_facts import traced_facts
-    from mixchat.cli.facts import json_text
     from mixchat.store.output_file import write_output
-    from mixchat.ui.experts_asked import draw, is_drawn
+    from mixchat.ui.experts_asked import written
     from mixchat.ui.experts_values import ExpertsView
 
     name = ""
@@ -226,7 +221,6 @@ def kept_trace(events: "Iterator[ChatEvent]", path: Path) -> "Iterator[ChatEvent
         if isinstance(event, Opened):
             name = event.name
         if isinstance(event, Traced) and event.report.layers:
-            view = ExpertsView(name, event.name, event.report, event.text)
-            text = draw(view, path) if is_drawn(path) else json_text(traced_facts(event, name, choices=True))
-            write_output(path, text.encode())
+            view = ExpertsView(name, event.name, event.report, event.text, complete=event.complete)
+            write_output(path, written(view, path).encode())
         yield event

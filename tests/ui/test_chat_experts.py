@@ -55,7 +55,7 @@ def test_the_last_turn_is_shown(hold: Hold) -> None:
     assert len(engine.traces) == 1
 
 
-@pytest.mark.parametrize(("argument", "layers"), [("1", [1]), ("0,1", [0, 1]), ("all", [0, 1])])
+@pytest.mark.parametrize(("argument", "layers"), [("1", [1]), ("0,1", [0, 1]), ("0-1", [0, 1]), ("all", [0, 1])])
 def test_layers_are_chosen(argument: str, layers: list[int], hold: Hold) -> None:
     shown = after(hold(FakeEngine("A"), "one", f"/experts {argument}"))
     found = [at for at in range(3) if f"First expert of each token in layer {at}" in shown]
@@ -66,7 +66,10 @@ def test_layers_are_chosen(argument: str, layers: list[int], hold: Hold) -> None
     ("lines", "words", "traces"),
     [
         (["/experts"], "There is no turn to trace yet.", 0),
-        (["one", "/experts two"], "/experts: 'two' are no layers.", 0),
+        (["one", "/experts two"], "/experts: 'two' names no layers.", 0),
+        (["one", "/experts two"], "Give them like 0,15,31 or 0-5, or all, or a file that ends", 0),
+        (["one", "/experts turn.txt"], ".html, .svg or .json.", 0),
+        (["one", "/experts 1-0"], "/experts: '1-0' names no layers.", 0),
         (["one", "/experts 7"], "has no router in layer 7.", 0),
         (["one", "/experts none/a.html"], "There is no folder", 0),
     ],
@@ -79,7 +82,7 @@ def test_mistakes_are_told_and_the_chat_goes_on(lines: list[str], words: str, tr
     assert len(engine.traces) == traces
 
 
-@pytest.mark.parametrize("name", ["turn.html", "turn.SVG"])
+@pytest.mark.parametrize("name", ["turn.html", "turn.SVG", "turn.json"])
 def test_a_file_is_written_once(name: str, hold: Hold, tmp_path: Path) -> None:
     engine = FakeEngine("A")
     shown = hold(engine, "one", f"/experts {name}", f"/experts {name}")
@@ -109,6 +112,7 @@ def test_ctrl_c_shows_what_was_traced(hold: Hold) -> None:
     engine.on_step = step
     shown = after(hold(engine, "one " * 9, "/experts", "two"))
     assert "the last turn: " in shown
+    assert "experts each, interrupted\n" in shown
     assert shown.count("[interrupted]") == 1
     assert "two" in engine.prompt(-1)
 

@@ -46,7 +46,7 @@ COMMANDS: Final[Mapping[str, Meaning]] = {
     "sessions": Meaning("[WORDS]", "list the sessions, or those with these words"),
     "export": Meaning("FILE", "write this chat as Markdown (.md) or JSON (.json)"),
     "clear": Meaning("", "begin a new chat; this one stays among the sessions"),
-    "experts": Meaning("[LAYERS|FILE]", "which experts the last turn passed; or write .html or .svg"),
+    "experts": Meaning("[LAYERS|FILE]", "which experts the last turn passed; or write .html, .svg or .json"),
     "tokens": Meaning("", "what the context is used for"),
     "raw": Meaning("", "show answers as they are, or as Markdown again"),
     "exit": Meaning("", "leave the chat"),

@@ -12,7 +12,7 @@ from mixchat.store.atomic import write_atomic
 from mixchat.ui.chat.archive import new_file
 from mixchat.ui.chat.context import Context, Outcome, Trace
 from mixchat.ui.experts import experts_view
-from mixchat.ui.experts_asked import asks_for_all, check_layers, draw, is_drawn, parse_layers
+from mixchat.ui.experts_asked import asks_for_all, check_layers, has_form, parse_layers, written
 from mixchat.ui.experts_values import ExpertsView
 from mixchat.ui.sanitize import single_line
 
@@ -21,9 +21,9 @@ _WHERE: Final = "/experts"
 
 def experts(context: Context, argument: str) -> Outcome:
     """Show the last turn, or write it to a file."""
-    if is_drawn(Path(argument)):
+    if has_form(Path(argument)):
         return Trace(context.talk.trace, partial(_write, context, new_file(context, argument)))
-    layers, opened = parse_layers(argument or None, _WHERE), context.talk.opened
+    layers, opened = parse_layers(argument or None, _WHERE, or_file=True), context.talk.opened
     if opened is not None:
         check_layers(layers, opened, _WHERE)
     return Trace(context.talk.trace, partial(_show, context, argument))
@@ -35,11 +35,18 @@ def _show(context: Context, argument: str, traced: Traced) -> None:
 
 
 def _write(context: Context, path: Path, traced: Traced) -> None:
-    write_atomic(path, draw(_view(context, traced), path).encode())
+    write_atomic(path, written(_view(context, traced), path).encode())
     context.screen.tell(f"Written to {single_line(str(path))}.")
 
 
 def _view(context: Context, traced: Traced, layers: str = "") -> ExpertsView:
     name = context.talk.opened.name if context.talk.opened else ""
-    chosen, every = parse_layers(layers or None, _WHERE), asks_for_all(layers)
-    return ExpertsView(name, traced.name, traced.report, traced.text, layers=chosen, all_layers=every)
+    return ExpertsView(
+        model=name,
+        name=traced.name,
+        report=traced.report,
+        text=traced.text,
+        layers=parse_layers(layers or None, _WHERE),
+        all_layers=asks_for_all(layers),
+        complete=traced.complete,
+    )

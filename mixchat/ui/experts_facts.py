@@ -4,9 +4,9 @@ Knows names of keys; refuses to know what the numbers mean: `routing` does.
 
     model, name                 what was traced, by which model
     complete                    false after Ctrl-C
-    experts, experts_used       of each layer, and for each token
+    experts, experts_used       of each layer, and for each token; where layers differ in that, of the one with most
     tokens                      those that every layer routed; BOS is not counted
-    layers[]                    layer; shares, repeats, classes and traffic as in `routing`, of one layer
+    layers[]                    layer, experts_used; shares, repeats, classes and traffic as in `routing`, of one layer
     placement                   carried, whole (means of the layers, by number of most used experts), even_carried,
                                 even_whole (if all were used alike), sentence
     text[], choices[]           without --files: each token's text; by layer each token's experts and weights, the
@@ -16,35 +16,51 @@ Knows names of keys; refuses to know what the numbers mean: `routing` does.
 Shares are parts of 1. What a short text cannot tell is null.
 """
 
+import json
 from dataclasses import fields
 
-from mixchat.app.events import Traced
-from mixchat.cli.facts import Facts
 from mixchat.routing.association import ByClass
 from mixchat.routing.comparing import Comparison
+from mixchat.routing.routed_text import RoutedText
 from mixchat.routing.tally import LayerReport, Report
 from mixchat.routing.traffic import placement_sentence
+from mixchat.ui.experts_values import ExpertsView
 
 _DIGITS = 6
+Facts = dict[str, object]
 
 
-def traced_facts(traced: Traced, model: str, *, choices: bool) -> Facts:
-    """A text and what was chosen for it; with `choices` token by token."""
-    report = traced.report
+def experts_json(view: ExpertsView, *, choices: bool = True) -> str:
+    """One line of JSON with its line end; with `choices` token by token where there is a text."""
+    return json.dumps(experts_facts(view, choices=choices), ensure_ascii=False) + "\n"
+
+
+def experts_facts(view: ExpertsView, *, choices: bool = True) -> Facts:
+    """What was chosen for a text, and for the second one where there is one."""
+    facts = _facts(view.model, view.name, view.report, complete=view.complete)
+    if choices and view.text is not None:
+        facts |= _choices_facts(view.text)
+    if view.versus is not None:
+        second = view.versus
+        facts["compared_with"] = _facts(view.model, second.name, second.report, complete=second.complete)
+        facts["comparison"] = _comparison_facts(second.comparison)
+    return facts
+
+
+def _facts(model: str, name: str, report: Report, *, complete: bool) -> Facts:
     return {
         "model": model,
-        "name": traced.name,
-        "complete": traced.complete,
+        "name": name,
+        "complete": complete,
         "experts": report.n_experts,
         "experts_used": report.used,
         "tokens": report.tokens,
         "layers": [_layer_facts(layer) for layer in report.layers],
         "placement": _placement_facts(report),
-        **(_choices_facts(traced) if choices else {}),
     }
 
 
-def comparison_facts(comparison: Comparison) -> Facts:
+def _comparison_facts(comparison: Comparison) -> Facts:
     """How differently two texts were routed."""
     return {
         "judged": comparison.judged,
@@ -57,6 +73,7 @@ def comparison_facts(comparison: Comparison) -> Facts:
 def _layer_facts(layer: LayerReport) -> Facts:
     return {
         "layer": layer.layer,
+        "experts_used": layer.used,
         "shares": _plain(layer.shares),
         "repeats": _plain(layer.repeats),
         "classes": _class_facts(layer.by_class),
@@ -81,9 +98,8 @@ def _placement_facts(report: Report) -> Facts | None:
     return {**{name: _rounded(getattr(placement, name)) for name in names}, "sentence": placement_sentence(placement)}
 
 
-def _choices_facts(traced: Traced) -> Facts:
+def _choices_facts(text: RoutedText) -> Facts:
     """Each token's text, and by layer its experts and weights, the first choice first."""
-    text = traced.text
     rows = {layer.layer: tuple(layer.each()) for layer in text.layers}
     return {
         "text": list(text.tokens),
