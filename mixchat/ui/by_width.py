@@ -24,12 +24,14 @@ class ByWidth:
         rows: As many cells each.
         texts: Headings of columns of words, which begin at the left; the first always does.
         below: What stands below a row's first cell in the list; None names each cell by its heading.
+        numbered: The first column has numbers, which mean nothing without its heading: the list says "layer 0".
     """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     texts: frozenset[str] = frozenset()
     below: Callable[[tuple[str, ...]], str] | None = None
+    numbered: bool = False
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
         """Render it for a width."""
@@ -55,8 +57,11 @@ class ByWidth:
         from rich.text import Text
 
         for row in self.rows:
-            yield Text(row[0], style="bold", overflow="fold")
+            yield Text(self._named_number(row[0]), style="bold", overflow="fold")
             yield Padding(Text(self.below(row) if self.below else self._named(row)), (0, 0, 0, 2))
+
+    def _named_number(self, cell: str) -> str:
+        return f"{self.headings[0]} {cell}" if self.numbered and cell.isdecimal() else cell
 
     def _named(self, row: tuple[str, ...]) -> str:
         cells = zip(self.headings[1:], row[1:], strict=True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from mixchat.routing.tally import Report
 from mixchat.ui.by_width import ByWidth
 from mixchat.ui.experts_heat import HeatMap
-from mixchat.ui.experts_tables import Figures, comparison_table, even_table, tables_of
+from mixchat.ui.experts_tables import Figures, comparison_table, even_table, tables_of, token_count
 from mixchat.ui.experts_text import TextView
-from mixchat.ui.experts_values import ExpertsView
+from mixchat.ui.experts_values import ExpertsView, Versus
 from mixchat.ui.sanitize import single_line
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def _parts(view: ExpertsView, ascii_only: bool) -> "Iterator[RenderableType]":
         yield Text(NOTHING_ROUTED, overflow="fold")
         return
     if view.text is not None and view.passages:
+        if view.beginning:
+            yield Text(view.beginning, overflow="fold")
         yield TextView(view.text, view.passages, view.text_lines, view.letters, ascii_only)
     yield Text()
     yield HeatMap(view.report, view.rows(view.report), ascii_only)
@@ -58,24 +60,39 @@ def _second(view: ExpertsView, ascii_only: bool) -> "Iterator[RenderableType]":
         return
     report = view.versus.report
     yield Text()
-    yield Text.assemble((single_line(view.versus.name), "bold"), "  ", counted(report), overflow="fold")
+    yield Text.assemble((single_line(view.versus.name), "bold"), "  ", second_headline(view.versus), overflow="fold")
     if report.layers:
         yield HeatMap(report, view.rows(report), ascii_only)
         yield from _table(replace(even_table(report, view.rows(report)), notes=()), ascii_only)
-    yield from _table(comparison_table(view, view.versus.comparison), ascii_only)
+    yield from _table(comparison_table(view, view.versus), ascii_only)
 
 
 def headline(view: ExpertsView) -> str:
     """What was routed, in one line."""
     report = view.report
     what = f"{single_line(view.name)}: " if view.name else ""
-    return f"{what}{counted(report)}, {report.used} of {report.n_experts} experts each"
+    each = f", {_used(report)} of {report.n_experts} experts each" if report.layers else ""
+    return f"{what}{_counted(report)}{each}{_ended(view.complete)}"
 
 
-def counted(report: Report) -> str:
-    """How much was routed."""
+def _used(report: Report) -> str:
+    """Experts of a token; layers may differ in that."""
+    least = min(layer.used for layer in report.layers)
+    return str(least) if least == report.used else f"{least} to {report.used}"
+
+
+def second_headline(versus: Versus) -> str:
+    """How much of the second text was routed."""
+    return f"{_counted(versus.report)}{_ended(versus.complete)}"
+
+
+def _ended(complete: bool) -> str:
+    return "" if complete else ", interrupted"
+
+
+def _counted(report: Report) -> str:
     layers = len(report.layers)
-    return f"{report.tokens} token{'s' if report.tokens != 1 else ''} in {layers} layer{'s' if layers != 1 else ''}"
+    return f"{token_count(report.tokens)} in {layers} layer{'s' if layers != 1 else ''}"
 
 
 def _table(figures: Figures, ascii_only: bool) -> "Iterator[RenderableType]":
@@ -88,7 +105,7 @@ def _table(figures: Figures, ascii_only: bool) -> "Iterator[RenderableType]":
 
     yield Text()
     yield Text(plain(figures.title), style="bold", overflow="fold")
-    yield ByWidth(figures.headings, tuple(tuple(map(plain, row)) for row in figures.rows))
+    yield ByWidth(figures.headings, tuple(tuple(map(plain, row)) for row in figures.rows), numbered=True)
     for note in figures.notes:
         finished = note.endswith(".")
         yield Padding(

@@ -9,9 +9,9 @@ from dataclasses import replace
 from string import ascii_letters, digits
 from typing import Final
 
-from mixchat.routing.routed_text import RoutedText
+from mixchat.routing.routed_text import RoutedText, outer_and_middle
 from mixchat.routing.tally import LayerReport, Report
-from mixchat.ui.experts import NOTHING_ROUTED, counted, headline
+from mixchat.ui.experts import NOTHING_ROUTED, headline, second_headline
 from mixchat.ui.experts_heat import FEW_EXPERTS
 from mixchat.ui.experts_letters import ANY_OTHER, LETTERED, Lettering, lettering, naming
 from mixchat.ui.experts_lines import visible_token
@@ -22,6 +22,7 @@ from mixchat.ui.experts_values import ExpertsView
 
 _CODES: Final = ascii_letters + digits
 _MORE_CODES: Final = 0x100
+_MOST_BUTTONS: Final = 12
 
 
 def experts_html(view: ExpertsView) -> str:
@@ -46,7 +47,7 @@ def _sections(view: ExpertsView) -> Iterator[str]:
         yield f"<p>{NOTHING_ROUTED}</p>"
         return
     if view.text is not None and view.passages:
-        yield from _passage(view.text, view.passages)
+        yield from _passage(view.text, view.passages, view.beginning)
     yield from _heat(view.report)
     every = {figures.title: figures for figures in tables_of(replace(view, all_layers=True))}
     for figures in tables_of(view):
@@ -60,19 +61,18 @@ def _second(view: ExpertsView) -> Iterator[str]:
     if view.versus is None:
         return
     whole, report = replace(view, all_layers=True), view.versus.report
-    yield f"<h2>{escaped(view.versus.name)}</h2><p>{counted(report)}</p>"
+    yield f"<h2>{escaped(view.versus.name)}</h2><p>{second_headline(view.versus)}</p>"
     if report.layers:
         yield from _heat(report)
         yield from _table(even_table(report, view.rows(report)), even_table(report, whole.rows(report)))
-    comparison = view.versus.comparison
-    yield from _table(comparison_table(view, comparison), comparison_table(whole, comparison))
+    yield from _table(comparison_table(view, view.versus), comparison_table(whole, view.versus))
 
 
-def _passage(text: RoutedText, chosen: tuple[int, ...]) -> Iterator[str]:
+def _passage(text: RoutedText, chosen: tuple[int, ...], beginning: str) -> Iterator[str]:
     """The text, the choice of a layer, and the first experts of all layers for it."""
     first = text.indices.index(chosen[0])
     looks = lettering(text.n_experts, text.firsts(chosen[0]))
-    yield f"<h2>First expert of each token</h2><p>{naming(text.n_experts)}</p>"
+    yield f"<h2>First expert of each token</h2><p>{f'{naming(text.n_experts)} {beginning}'.rstrip()}</p>"
     yield _controls(text, chosen, first)
     yield f'<p id="legend" aria-live="polite">{_legend(looks)}</p>'
     places = (looks.colours[expert] for expert in text.firsts(chosen[0]))
@@ -82,8 +82,10 @@ def _passage(text: RoutedText, chosen: tuple[int, ...]) -> Iterator[str]:
 
 
 def _controls(text: RoutedText, chosen: tuple[int, ...], first: int) -> str:
+    """A slider for all layers, and buttons for the chosen ones; for some of them where they would be a wall."""
+    shortcuts = chosen if len(chosen) <= _MOST_BUTTONS else outer_and_middle(chosen)
     buttons = "".join(
-        f'<button type="button" data-at="{text.indices.index(layer)}">layer {layer}</button>' for layer in chosen
+        f'<button type="button" data-at="{text.indices.index(layer)}">layer {layer}</button>' for layer in shortcuts
     )
     return (
         f'<div class="controls"><label>Layer <output id="shown">{chosen[0]}</output> '

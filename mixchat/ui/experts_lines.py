@@ -7,7 +7,7 @@ colours.
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Final
 
 from mixchat.ui.sanitize import clean
@@ -24,6 +24,7 @@ class Run:
 
     - `token`: which; `starts`: whether the token begins here and not on a line before
     - `column`: where it begins, from 0; `width`: how many columns it takes
+    - `lead`: how many columns of blanks it begins with; none where it is nothing but blanks
     """
 
     token: int
@@ -31,6 +32,12 @@ class Run:
     column: int
     width: int
     text: str
+    lead: int = 0
+
+    @property
+    def seen(self) -> int:
+        """The column where something of it is seen."""
+        return self.column + self.lead
 
 
 Line = tuple[Run, ...]
@@ -74,6 +81,11 @@ def marks_in(tokens: Sequence[str], ascii_only: bool = False) -> tuple[str, ...]
     end, nothing = (_ASCII_LINE_END, _ASCII_NO_TEXT) if ascii_only else (_LINE_END, _NO_TEXT)
     ends = (f"{end} end of line",) if any("\n" in token for token in tokens) else ()
     return ends + ((f"{nothing} token without text",) if not all(tokens) else ())
+
+
+def lines_left_out(count: int) -> str:
+    """That a text goes on."""
+    return f"... and {count} more line{'s' if count > 1 else ''}"
 
 
 def _parts(cells: Sequence[_Cell]) -> Iterator[list[_Cell]]:
@@ -134,6 +146,8 @@ def _runs(line: Sequence[_Cell]) -> Line:
     for token, group in groupby(line, key=lambda cell: cell.token):
         cells = list(group)
         width = sum(cell.width for cell in cells)
-        runs.append(Run(token, cells[0].starts, column, width, "".join(cell.text for cell in cells)))
+        lead = sum(cell.width for cell in takewhile(lambda cell: cell.text.isspace(), cells))
+        text = "".join(cell.text for cell in cells)
+        runs.append(Run(token, cells[0].starts, column, width, text, lead if lead < width else 0))
         column += width
     return tuple(runs)

@@ -31,10 +31,10 @@ STYLE: Final = (
     "#text{font:14px/1.6 ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;"
     "white-space:pre-wrap;overflow-wrap:anywhere;tab-size:4;border:1px solid var(--line);border-radius:4px;"
     "padding:.8rem;max-height:75vh;overflow-y:auto;margin:.4rem 0}"
-    "#text i{font-style:normal;border-radius:3px;box-shadow:inset -1px 0 var(--paper);padding:1px 0}"
+    "#text i{font-style:normal;border-radius:3px;box-shadow:inset -1px 0 var(--paper);padding:1px 0 3px}"
     "#text.letters{line-height:2.6}#text.letters i{position:relative}"
-    "#text.letters i::after{content:attr(data-e);position:absolute;left:0;top:2em;line-height:1;font-size:.7em;"
-    "color:var(--ink)}"
+    "#text.letters i::after{content:attr(data-e);position:absolute;left:calc(var(--lead,0)*1ch/.7);top:2.2em;"
+    "line-height:1;font-size:.7em;color:var(--ink)}"
     + "".join(f".c{place}{{background:{ground};color:{ink}}}" for place, (ground, ink) in enumerate(COLOURS))
     + "@media print{.controls{display:none}#text{max-height:none}"
     "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}body{max-width:none;padding:0}}"
@@ -49,6 +49,11 @@ const slider = document.getElementById("layer");
 const legend = document.getElementById("legend");
 const place = new Map(Array.from(data.codes).map((code, expert) => [code, expert]));
 const expertOf = (layer, token) => place.get(layer.firsts[token]);
+
+for (const token of tokens) {
+  const lead = /^ +(?=\\S)/.exec(token.textContent);
+  if (lead) token.style.setProperty("--lead", lead[0].length);
+}
 
 function item(name, colour, rest) {
   const span = document.createElement("span"), letter = document.createElement("b");

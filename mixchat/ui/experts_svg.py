@@ -5,7 +5,8 @@ Knows how coloured text and shares become SVG that reads on light and dark; refu
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from itertools import groupby, islice
+from dataclasses import replace
+from itertools import groupby
 from typing import Final
 
 from mixchat.routing.routed_text import RoutedText
@@ -14,7 +15,7 @@ from mixchat.routing.traffic import placement_sentence
 from mixchat.ui.experts import NOTHING_ROUTED, headline
 from mixchat.ui.experts_heat import FEW_EXPERTS
 from mixchat.ui.experts_letters import COLOURS, Lettering, lettering, naming
-from mixchat.ui.experts_lines import Line, Run, lines_of
+from mixchat.ui.experts_lines import Line, Run, lines_left_out, lines_of
 from mixchat.ui.experts_markup import HEAT, escaped, heat
 from mixchat.ui.experts_values import ExpertsView
 from mixchat.ui.sanitize import single_line
@@ -28,7 +29,7 @@ _COLUMNS: Final = (_WIDTH - 2 * _MARGIN) // _CELL
 _LEGEND_ITEM, _LONG_LEGEND_ITEM = 88, 96
 _HEAT_LEFT, _HEAT_ROW, _FINE_ROW, _LARGEST = 54, 20, 9, 24
 _NUMBERS_FROM, _NAMED_EVERY = 22, 20
-_SENTENCE, _HEADING = 120, 110
+_SENTENCE, _HEADING, _NAME = 120, 110, 50
 _LEAST_LINES: Final = 4
 _STYLE: Final = (
     "text{font:13px ui-sans-serif,system-ui,sans-serif;fill:#212529}"
@@ -68,16 +69,18 @@ def _stacked(blocks: Iterator[Block]) -> Block:
 
 
 def _blocks(view: ExpertsView, lines: int) -> Iterator[Block]:
-    yield _text(_MARGIN, 36, single_line(view.model, _HEADING), "t") + _text(_MARGIN, 60, _cut(headline(view))), 72
+    yield _text(_MARGIN, 36, single_line(view.model, _HEADING), "t") + _text(_MARGIN, 60, _headline(view)), 72
     if not view.report.layers:
         yield _text(_MARGIN, 16, NOTHING_ROUTED), 24
         return
     if view.text is not None and view.passages:
-        yield _text(_MARGIN, 16, naming(view.text.n_experts), "s"), 24
-        each = max(lines // len(view.passages), _LEAST_LINES)
-        shown = list(islice(lines_of(view.text.tokens, _COLUMNS), each))
+        yield _text(_MARGIN, 16, f"{naming(view.text.n_experts)} {view.beginning}".rstrip(), "s"), 24
+        all_lines = list(lines_of(view.text.tokens, _COLUMNS))
+        shown = all_lines[: max(lines // len(view.passages), _LEAST_LINES)]
         for index in view.passages:
             yield _passage(view.text, index, shown)
+            if len(shown) < len(all_lines):
+                yield _text(_MARGIN, 10, lines_left_out(len(all_lines) - len(shown)), "s"), 22
     few = view.report.n_experts <= FEW_EXPERTS
     yield _few(view.report.layers) if few else _many(view.report.layers)
     if view.report.placement is not None:
@@ -149,7 +152,7 @@ def _letters(line: Line, firsts: Sequence[int], looks: Lettering, y: float) -> s
     starts = [run for run in line if run.starts]
     if not starts:
         return ""
-    places = " ".join(str(_MARGIN + _CELL * run.column + 1) for run in starts)
+    places = " ".join(str(_MARGIN + _CELL * run.seen + 1) for run in starts)
     letters = "".join(looks.letters[firsts[run.token]] for run in starts)
     return f'<text x="{places}" y="{y:g}" class="l">{letters}</text>'
 
@@ -205,5 +208,6 @@ def _one_line(text: str) -> str:
     return escaped(single_line(text, _HEADING))
 
 
-def _cut(text: str) -> str:
-    return single_line(text, _SENTENCE)
+def _headline(view: ExpertsView) -> str:
+    """A long name is cut, not what follows it."""
+    return headline(replace(view, name=single_line(view.name, _NAME)))

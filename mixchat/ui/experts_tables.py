@@ -9,17 +9,24 @@ from dataclasses import dataclass
 from math import fsum
 from typing import Final
 
+from mixchat.routing.batches import BATCH_TOKENS, ENOUGH_BATCHES
 from mixchat.routing.classes import TokenClass
 from mixchat.routing.comparing import Comparison, LayerDifference
 from mixchat.routing.tally import LayerReport, Report
 from mixchat.routing.traffic import Placement, placement_sentence, usual_cache
 from mixchat.ui.by_width import NOTHING
-from mixchat.ui.experts_values import ExpertsView
+from mixchat.ui.experts_values import ExpertsView, Versus
+from mixchat.ui.sanitize import single_line
 
 _SHORT: Final = {TokenClass.PUNCTUATION: "punct.", TokenClass.INDENTATION: "indent"}
 _FEW_SIZES: Final = 10
-_TOO_SHORT: Final = (
-    "At least one text is too short to say what chance would give: that takes 1921 tokens (16 batches of 128)."
+_HOLDS: Final = {
+    TokenClass.JOINED: "joined: letters with no blank before: the rest of a word, or behind a bracket",
+    TokenClass.OTHER: "other: mixtures (x1), one blank, emoji, control tokens, parts of characters",
+}
+_SCALE: Final = "0: alike, 100: no expert in common; in brackets: what chance gives on average"
+_ENOUGH: Final = (
+    f"that takes {BATCH_TOKENS * (ENOUGH_BATCHES - 1) + 1} tokens ({ENOUGH_BATCHES} batches of {BATCH_TOKENS})."
 )
 
 
@@ -82,17 +89,18 @@ def _even_means(layers: Sequence[LayerReport]) -> tuple[str, ...]:
 
 
 def _even_chance(layers: Sequence[LayerReport]) -> Iterator[tuple[str, ...]]:
-    """The layer with the fewest pairs has the largest error."""
+    """The layer with the fewest pairs has the largest error; layers may use different numbers of experts."""
     if layers:
-        least = min(layers, key=lambda layer: layer.repeats.pairs).repeats
-        first = with_error(least.chance_first, least.error_first)
+        repeats = [layer.repeats for layer in layers]
+        least = min(repeats, key=lambda each: each.pairs)
+        errors = [each.error_any for each in repeats if each.error_any is not None]
         yield (
             "chance",
             "1.000",
             "1.0",
-            first,
+            with_error(least.chance_first, least.error_first),
             percent(least.chance_first),
-            with_error(least.chance_any, least.error_any),
+            with_error(fsum(each.chance_any for each in repeats) / len(repeats), max(errors, default=None)),
         )
 
 
@@ -103,18 +111,24 @@ def class_table(rows: Sequence[LayerReport], comparison: Comparison | None = Non
         return None
     texts = {layer.layer: layer for layer in comparison.layers} if comparison else {}
     beside = ("texts",) if comparison else ()
-    about = ("texts: % of first choices that go elsewhere than the other text's",) if comparison else ()
+    about = ("texts: the same between the two texts",) if comparison else ()
+    names = [_SHORT.get(kind, kind.value) for kind in kinds]
     return Figures(
         "Syntax or topic: how much a token's class decides about its first expert",
-        ("layer", "V", "by chance", *(_SHORT.get(kind, kind.value) for kind in kinds), *beside),
+        ("layer", "V", "by chance", *names, *beside),
         tuple(_class_row(layer, kinds) + _text_cell(texts, layer.layer, bool(comparison)) for layer in rows),
         (
             "V: Cramér's V of class and first expert; 0: unrelated, 1: it decides all",
             "by chance: what V stays under 95 times in 100 if they are unrelated",
-            "classes: % of tokens that go elsewhere than the rest's (% by chance)",
+            f"{_span(names)}: how unlike all other tokens a class is routed; {_SCALE}",
             *about,
+            *(_HOLDS[kind] for kind in kinds if kind in _HOLDS),
         ),
     )
+
+
+def _span(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
 
 
 def _class_row(layer: LayerReport, kinds: Sequence[TokenClass]) -> tuple[str, ...]:
@@ -138,18 +152,17 @@ def _text_cell(texts: dict[int, LayerDifference], layer: int, wanted: bool) -> t
 
 def traffic_table(placement: Placement) -> Figures:
     """What the most used experts carry, with the sentence on what follows from it."""
-    sample = () if all(layer.exact for layer in placement.layers) else ("alone: from a sample of the tokens",)
-    tokens = ("alone", "if equal") if placement.used > 1 else ()
-    alone = ("alone: tokens that need no other expert",) if placement.used > 1 else ()
+    sample = "" if all(layer.exact for layer in placement.layers) else ", in a sample of them"
+    tokens = ("tokens", "tokens if equal") if placement.used > 1 else ()
+    whole = (f"tokens: those that need no other expert{sample}",) if placement.used > 1 else ()
     return Figures(
         "What the most used experts of a layer carry",
-        ("most used", "choices", "if equal", *tokens),
+        ("most used", "choices", "choices if equal", *tokens),
         tuple(_traffic_row(placement, size) for size in _sizes(placement)),
         (
             "choices: their share of all choices, mean of the layers",
+            *whole,
             "if equal: what as many would have if all experts were used alike",
-            *alone,
-            *sample,
             placement_sentence(placement),
         ),
     )
@@ -170,9 +183,9 @@ def _sizes(placement: Placement) -> list[int]:
     return sorted({1 << power for power in range(n.bit_length()) if 1 << power <= n} | {usual_cache(placement), n})
 
 
-def comparison_table(view: ExpertsView, comparison: Comparison) -> Figures:
+def comparison_table(view: ExpertsView, versus: Versus) -> Figures:
     """How differently the two texts are routed, and in how many layers by more than chance explains."""
-    rows = [layer for layer in comparison.layers if view.all_layers or layer.layer in view.chosen]
+    rows = [layer for layer in versus.comparison.layers if view.all_layers or layer.layer in view.chosen]
     return Figures(
         "How differently the two texts are routed",
         ("layer", "differ", "first", "by chance", "stays under", "beyond"),
@@ -183,7 +196,7 @@ def comparison_table(view: ExpertsView, comparison: Comparison) -> Figures:
             "by chance: 'differ' of two samples of one source, ± its deviation",
             "stays under: what such samples stay under 95 times in 100",
             "beyond: whether the texts differ by more than that",
-            verdict(comparison),
+            verdict(view, versus),
         ),
     )
 
@@ -194,15 +207,34 @@ def _difference_row(layer: LayerDifference) -> tuple[str, ...]:
     return str(layer.layer), percent(layer.difference), percent(layer.first), chance, percent(layer.bound), beyond
 
 
-def verdict(comparison: Comparison) -> str:
+def verdict(view: ExpertsView, versus: Versus) -> str:
     """In how many layers the texts differ by more than chance explains, and how many of those chance gives."""
+    comparison = versus.comparison
     if not comparison.judged:
-        return _TOO_SHORT
+        return _too_short(((view.name or "the first text", view.report), (versus.name, versus.report)))
     layers = "layer" if comparison.judged == 1 else "layers"
     return (
         f"In {comparison.beyond} of {comparison.judged} {layers} the texts differ by more than chance explains; "
         f"two samples of one source would in {comparison.false_alarms:.1f}."
     )
+
+
+def _too_short(texts: Iterable[tuple[str, Report]]) -> str:
+    """Which of the texts are too short in every layer."""
+    short = [
+        f"{single_line(name)} ({token_count(report.tokens)})"
+        for name, report in texts
+        if all(len(layer.batches) < ENOUGH_BATCHES for layer in report.layers)
+    ]
+    if not short:
+        return f"No layer has enough tokens of both texts to say what chance would give: {_ENOUGH}"
+    verb = "is" if len(short) == 1 else "are"
+    return f"{' and '.join(short)} {verb} too short to say what chance would give: {_ENOUGH}"
+
+
+def token_count(count: int) -> str:
+    """So many tokens."""
+    return f"{count} token{'s' if count != 1 else ''}"
 
 
 def percent(share: float | None) -> str:

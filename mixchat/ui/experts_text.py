@@ -1,7 +1,7 @@
 """A text on the terminal, each token marked by its first expert in some layers.
 
 Knows the two forms, colour and letters; refuses to know streams. Without colour a line of letters stands below each
-line of the text, a letter below the first character of each token.
+line of the text, a letter below the first visible character of each token.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mixchat.routing.routed_text import RoutedText
 from mixchat.ui.experts_letters import Lettering, lettering, naming, terminal_style
-from mixchat.ui.experts_lines import Line, lines_of, marks_in
+from mixchat.ui.experts_lines import Line, lines_left_out, lines_of, marks_in
 from mixchat.ui.layer_map import WIDEST
 
 if TYPE_CHECKING:
@@ -67,15 +67,15 @@ class TextView:
                 yield Text(letter_line(line, firsts, letters), no_wrap=True, overflow="ignore")
         left = len(lines) - (self.most_lines or len(lines))
         if left > 0:
-            yield Text(f"... and {left} more line{'s' if left > 1 else ''}", style="dim")
+            yield Text(lines_left_out(left), style="dim")
 
 
 def letter_line(line: Line, firsts: Sequence[int], letters: Lettering) -> str:
-    """The letter of each token that begins on a line, in the column where it begins."""
+    """The letter of each token that begins on a line, below the first character that is seen of it."""
     drawn = ""
     for run in line:
         if run.starts:
-            drawn += " " * (run.column - len(drawn)) + letters.letters[firsts[run.token]]
+            drawn += " " * (run.seen - len(drawn)) + letters.letters[firsts[run.token]]
     return drawn
 
 

@@ -78,6 +78,32 @@ def test_without_scripts_the_first_chosen_layer_is_coloured() -> None:
     assert page.all("button") == ["layer 2"]
 
 
+def test_the_slider_has_all_layers_and_few_of_them_a_button() -> None:
+    text = routed(split("a, b; c\n"), layers=32)
+    page = Page(experts_html(view_of(text, all_layers=True)))
+    assert page.all("button") == ["layer 0", "layer 15", "layer 31"]
+    slider = next(attrs for tag, attrs in page.found if attrs.get("id") == "layer")
+    assert (slider["min"], slider["max"], slider["value"]) == ("0", "31", "0")
+    some = Page(experts_html(view_of(text, layers=(4, 5, 6, 7))))
+    assert some.all("button") == ["layer 4", "layer 5", "layer 6", "layer 7"]
+
+
+def test_an_interrupted_trace_and_a_beginning_are_called_so() -> None:
+    long, short = (routed(split("a, b; c\n" * times), layers=2) for times in (3, 1))
+    report = report_of(long)
+    versus = Versus("docs", report, compare(report, report), complete=False)
+    page = Page(experts_html(ExpertsView("m", "", report, short, versus, complete=False)))
+    assert "18 tokens in 2 layers, 2 of 8 experts each, interrupted" in page.all("p")
+    assert "18 tokens in 2 layers, interrupted" in page.all("p")
+    assert "Experts 0 to 7 are called A to H. The text below is that of the first 6 tokens." in page.all("p")
+
+
+def test_letters_stand_below_what_is_seen_of_a_token() -> None:
+    page = experts_html(view_of(routed(("a", " b"))))
+    assert "left:calc(var(--lead,0)*1ch/.7)" in page
+    assert r"const lead = /^ +(?=\S)/.exec(token.textContent);" in page
+
+
 def test_foreign_text_stays_text() -> None:
     text = routed(HOSTILE, layers=2)
     report = report_of(text)
@@ -115,8 +141,8 @@ def test_figures_are_those_of_the_terminal_and_of_all_layers() -> None:
 
 
 def test_no_layer_no_text_and_an_empty_second_text() -> None:
-    nothing = Report(8, 2, ())
-    page = Page(experts_html(ExpertsView("m", "", nothing, RoutedText(8, 2, (), ()))))
+    nothing = Report(8, ())
+    page = Page(experts_html(ExpertsView("m", "", nothing, RoutedText(8, (), ()))))
     assert "Nothing was routed: there was no token, or no layer has a router." in page.all("p")
     assert not page.all("script")
     report = report_of(routed(("a", "b")))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixchat.ui.experts_lines import Run, lines_of, marks_in, visible_token
+from mixchat.ui.experts_lines import Run, lines_left_out, lines_of, marks_in, visible_token
 
 TOKENS = st.lists(st.text(st.sampled_from("ab \n\t日é\u0301\u200d\x1b\x00\u202e\ud800😀"), max_size=5), max_size=12)
 
@@ -17,7 +17,7 @@ def test_runs_say_where_each_token_begins() -> None:
     assert list(lines_of(("def", " f", "():", "\n", "  ", "x"), 80)) == [
         (
             Run(0, True, 0, 3, "def"),
-            Run(1, True, 3, 2, " f"),
+            Run(1, True, 3, 2, " f", lead=1),
             Run(2, True, 5, 3, "():"),
             Run(3, True, 8, 1, "⏎"),
         ),
@@ -62,6 +62,36 @@ def test_nothing_acts_on_a_terminal(token: str, shown: str) -> None:
     assert visible_token(token) == shown
 
 
+@pytest.mark.parametrize(
+    ("token", "lead"),
+    [
+        ("x", 0),
+        ("  x y", 2),
+        ("\tx", 4),
+        ("  ", 0),
+        (" \n", 1),
+        ("\u3000x", 2),
+        (" \u0301", 0),
+        ("  \u0301x", 1),
+        ("", 0),
+    ],
+)
+def test_blanks_at_the_front_are_counted(token: str, lead: int) -> None:
+    ((run,),) = lines_of((token,), 80)
+    assert (run.lead, run.seen) == (lead, lead)
+
+
+def test_blanks_that_a_line_ends_with_are_no_front() -> None:
+    first, second = list(lines_of(("abc", "  " + "x" * 9), 5))[:2]
+    assert [(run.column, run.lead, run.starts) for run in first] == [(0, 0, True), (3, 0, True)]
+    assert [(run.column, run.lead, run.starts) for run in second] == [(0, 0, False)]
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "... and 1 more line"), (2, "... and 2 more lines")])
+def test_what_is_left_out_is_said(count: int, words: str) -> None:
+    assert lines_left_out(count) == words
+
+
 def test_no_text_has_no_lines() -> None:
     assert drawn(()) == []
 
@@ -76,3 +106,4 @@ def test_every_token_begins_once_and_no_line_is_too_wide(tokens: list[str], widt
         assert line[0].column == 0
         assert all(right.column == left.column + left.width for left, right in pairwise(line))
         assert sum(run.width for run in line) <= max(width, 2)
+        assert all(run.column <= run.seen < run.column + max(run.width, 1) for run in line)

@@ -37,7 +37,7 @@ def test_the_text_lies_on_the_colours_of_its_experts() -> None:
     assert [run.get("class") for run in runs] == [f"f k{expert}" for expert in text.firsts(0)]
     letters = [each for each in root.iter(f"{SVG}text") if each.get("class") == "l"]
     assert [(each.get("x"), each.text) for each in letters] == [
-        ("25 41 65", "".join("ABCDEFGH"[expert] for expert in text.firsts(0)))
+        ("25 49 65", "".join("ABCDEFGH"[expert] for expert in text.firsts(0)))
     ]
 
 
@@ -71,6 +71,32 @@ def test_lines_are_shared_among_the_layers() -> None:
     assert sum(each == "def" for each in texts(experts_svg(view_of(text), lines=1))) == 3 * 2
 
 
+def test_what_is_left_out_is_said_below_each_layer() -> None:
+    view = view_of(routed(split(CODE * 50), layers=3))
+    assert texts(experts_svg(view)).count("... and 87 more lines") == 3
+    assert not any("more line" in each for each in texts(experts_svg(view, lines=300)))
+
+
+def test_all_layers_have_lines_of_their_own() -> None:
+    view = replace(view_of(routed(split(CODE * 50), layers=32)), all_layers=True)
+    found = texts(experts_svg(view))
+    assert [each for each in found if each.startswith("First expert")] == [
+        f"First expert of each token in layer {layer}" for layer in range(32)
+    ]
+    assert found.count("... and 96 more lines") == 32
+
+
+def test_a_text_that_is_only_a_beginning_says_so() -> None:
+    long, short = (routed(split(CODE * times), layers=1) for times in (3, 1))
+    view = ExpertsView("m", "", report_of(long), short)
+    assert any(each.endswith(f"that of the first {len(short.tokens)} tokens.") for each in texts(experts_svg(view)))
+
+
+def test_a_long_name_does_not_hide_that_it_was_interrupted() -> None:
+    view = replace(view_of(routed(("a", "b"))), name="n" * 300, complete=False)
+    assert texts(experts_svg(view))[1] == f"{'n' * 49}…: 2 tokens in 4 layers, 2 of 8 experts each, interrupted"
+
+
 def test_foreign_text_stays_text() -> None:
     view = view_of(routed((*HOSTILE, "y" * 500), layers=1))
     picture = experts_svg(replace(view, model="</title>\x00", name="]]>&\ud800\x1b"))
@@ -88,5 +114,5 @@ def test_without_a_text_and_without_layers() -> None:
     found = texts(experts_svg(ExpertsView("m", "", report)))
     assert not any("First expert" in each for each in found)
     assert any(each.startswith("2 tokens are too few to tell") for each in found)
-    nothing = texts(experts_svg(ExpertsView("m", "", Report(8, 2, ()))))
+    nothing = texts(experts_svg(ExpertsView("m", "", Report(8, ()))))
     assert nothing[-1] == "Nothing was routed: there was no token, or no layer has a router."

@@ -7,7 +7,7 @@ import pytest
 from mixchat.routing.choices import Choices
 from mixchat.routing.comparing import compare
 from mixchat.routing.routed_text import RoutedText
-from mixchat.routing.tally import Report
+from mixchat.routing.tally import Report, Tally
 from mixchat.ui.experts import experts_view
 from mixchat.ui.experts_text import TextView
 from mixchat.ui.experts_values import ExpertsView, Versus
@@ -19,7 +19,7 @@ TOKENS = ("if", " x", ":", "\n", "  ", "y", " =", " 日本", "\n", "", "z")
 NEAR = (3, 1, 0, 2, 1, 0, 3, 1, 3, 0, 0, 1, 1, 2, 0, 3, 3, 2, 2, 1, 0, 1)
 FAR = (0, 1, 0, 2, 0, 3, 0, 1, 0, 2, 0, 3, 0, 1, 0, 2, 0, 3, 0, 1, 0, 2)
 EQUAL = (0.5,) * len(NEAR)
-TEXT = RoutedText(4, 2, TOKENS, (Choices(0, 0, 2, NEAR, EQUAL), Choices(5, 0, 2, FAR, EQUAL)))
+TEXT = RoutedText(4, TOKENS, (Choices(0, 0, 2, NEAR, EQUAL), Choices(5, 0, 2, FAR, EQUAL)))
 VIEW = ExpertsView("tiny", "a.py", report_of(TEXT), TEXT)
 
 WIDE = """\
@@ -30,18 +30,18 @@ Experts 0 to 3 are called A to D.
 First expert of each token in layer 0
 A 36 %  B 18 %  C 9 %  D 36 %
 if x:⏎
-D A BD
+D  ABD
   y = 日本⏎
-D AB A    D
+D A B A   D
 ∅z
 CA
 
 First expert of each token in layer 5
 A 100 %  B 0 %  C 0 %  D 0 %
 if x:⏎
-A A AA
+A  AAA
   y = 日本⏎
-A AA A    A
+A A A A   A
 ∅z
 AA
 
@@ -72,17 +72,20 @@ layer     V  by chance    punct.   indent     word   joined     other
 5         -          -     0 (0)    0 (0)    0 (0)    0 (0)     0 (0)
   V: Cramér's V of class and first expert; 0: unrelated, 1: it decides all
   by chance: what V stays under 95 times in 100 if they are unrelated
-  classes: % of tokens that go elsewhere than the rest's (% by chance)
+  punct. to other: how unlike all other tokens a class is routed; 0: alike, 100:
+  no expert in common; in brackets: what chance gives on average
+  joined: letters with no blank before: the rest of a word, or behind a bracket
+  other: mixtures (x1), one blank, emoji, control tokens, parts of characters
 
 What the most used experts of a layer carry
-most used  choices  if equal    alone  if equal
-1           40.9 %    25.0 %    0.0 %     0.0 %
-2           63.6 %    50.0 %   31.8 %    16.7 %
-3           84.1 %    75.0 %   68.2 %    50.0 %
-4          100.0 %   100.0 %  100.0 %   100.0 %
+most used  choices  choices if equal   tokens  tokens if equal
+1           40.9 %            25.0 %    0.0 %            0.0 %
+2           63.6 %            50.0 %   31.8 %           16.7 %
+3           84.1 %            75.0 %   68.2 %           50.0 %
+4          100.0 %           100.0 %  100.0 %          100.0 %
   choices: their share of all choices, mean of the layers
+  tokens: those that need no other expert
   if equal: what as many would have if all experts were used alike
-  alone: tokens that need no other expert
 11 tokens are too few to tell what a cache of the most used experts would spare:
 that takes 1024 or more.
 """
@@ -95,18 +98,18 @@ $ end of line  _ token without text
 First expert of each token in layer 0
 A 36 %  B 18 %  C 9 %  D 36 %
 if x:$
-D A BD
+D  ABD
   y = Z$
-D AB A D
+D A B AD
 _z
 CA
 
 First expert of each token in layer 5
 A 100 %  B 0 %  C 0 %  D 0 %
 if x:$
-A A AA
+A  AAA
   y = Z$
-A AA A A
+A A A AA
 _z
 AA
 
@@ -122,11 +125,11 @@ ever, 9 at least 1.7 times as much
 
 How evenly experts are used, and how
 often the next token gets the same
-0
+layer 0
   evenness 0.985, max/min 1.8, same
   first 10.0 %, by shares 30.6 %, same
   any 80.0 %
-5
+layer 5
   evenness 0.893, max/min 3.7, same
   first 100.0 %, by shares 100.0 %, same
   any 100.0 %
@@ -153,11 +156,11 @@ chance
 
 Syntax or topic: how much a token's
 class decides about its first expert
-0
+layer 0
   V 0.84, by chance 0.58, punct. 100
   (51), indent 88 (44), word 78 (51),
   joined 42 (44), other 100 (68)
-5
+layer 5
   punct. 0 (0), indent 0 (0), word 0
   (0), joined 0 (0), other 0 (0)
   V: Cramer's V of class and first
@@ -165,29 +168,40 @@ class decides about its first expert
   all
   by chance: what V stays under 95 times
   in 100 if they are unrelated
-  classes: % of tokens that go elsewhere
-  than the rest's (% by chance)
+  punct. to other: how unlike all other
+  tokens a class is routed; 0: alike,
+  100: no expert in common; in brackets:
+  what chance gives on average
+  joined: letters with no blank before:
+  the rest of a word, or behind a
+  bracket
+  other: mixtures (x1), one blank,
+  emoji, control tokens, parts of
+  characters
 
 What the most used experts of a layer
 carry
-1
-  choices 40.9 %, if equal 25.0 %, alone
-  0.0 %, if equal 0.0 %
-2
-  choices 63.6 %, if equal 50.0 %, alone
-  31.8 %, if equal 16.7 %
-3
-  choices 84.1 %, if equal 75.0 %, alone
-  68.2 %, if equal 50.0 %
-4
-  choices 100.0 %, if equal 100.0 %,
-  alone 100.0 %, if equal 100.0 %
+most used 1
+  choices 40.9 %, choices if equal 25.0
+  %, tokens 0.0 %, tokens if equal 0.0 %
+most used 2
+  choices 63.6 %, choices if equal 50.0
+  %, tokens 31.8 %, tokens if equal 16.7
+  %
+most used 3
+  choices 84.1 %, choices if equal 75.0
+  %, tokens 68.2 %, tokens if equal 50.0
+  %
+most used 4
+  choices 100.0 %, choices if equal
+  100.0 %, tokens 100.0 %, tokens if
+  equal 100.0 %
   choices: their share of all choices,
   mean of the layers
+  tokens: those that need no other
+  expert
   if equal: what as many would have if
   all experts were used alike
-  alone: tokens that need no other
-  expert
 11 tokens are too few to tell what a
 cache of the most used experts would
 spare: that takes 1024 or more.
@@ -284,7 +298,7 @@ def test_chosen_layers_and_all_layers() -> None:
     assert re.findall(r"^(\d)  +[01]\.\d\d\d", chosen, re.MULTILINE) == ["2", "7"]
     everywhere = shown(replace(view, all_layers=True))
     assert re.findall(r"^(\d)  +[01]\.\d\d\d", everywhere, re.MULTILINE) == list("012345678")
-    assert len(re.findall(r"token in layer", everywhere)) == 3
+    assert re.findall(r"token in layer (\d)", everywhere) == list("012345678")
 
 
 def test_a_comparison_shows_both_texts_and_the_verdict() -> None:
@@ -294,7 +308,7 @@ def test_a_comparison_shows_both_texts_and_the_verdict() -> None:
     text = shown(view)
     assert "src/*.py: 2700 tokens in 3 layers, 2 of 8 experts each\n" in text
     assert "\ndocs/*.md  1501 tokens in 3 layers\n" in text
-    assert "too short to say" in text
+    assert "docs/*.md (1501 tokens) is too short to say what chance would give: that takes\n" in text
     assert re.search(r"^layer .*  texts$", text, re.MULTILINE)
     assert widest(text) <= 80
     same = shown(replace(view, versus=versus(reports[0], reports[0])))
@@ -302,6 +316,67 @@ def test_a_comparison_shows_both_texts_and_the_verdict() -> None:
     assert re.search(r"^1 +0\.0 % +0\.0 % +\d.* ± \d.* % +no$", same, re.MULTILINE)
     longer = report_of(routed(split("Once upon a time, " * 900), layers=3, seed=3))
     assert "In 3 of 3 layers the texts differ by more" in shown(replace(view, versus=versus(reports[0], longer)))
+
+
+def test_layers_that_use_different_numbers_of_experts_say_so() -> None:
+    tally = Tally(8)
+    for layer in (0, 1, 2):
+        used = layer + 1
+        tally.add(Choices(layer, 0, used, tuple(range(used)) * 3, (1 / used,) * used * 3))
+    text = shown(ExpertsView("puzzle", "", tally.report()))
+    assert "3 tokens in 3 layers, 1 to 3 of 8 experts each" in text
+    assert re.search(r"^chance +1\.000 +1\.0 +12\.5 ± [\d.]+ % +12\.5 % +47\.0 ± [\d.]+ %$", text, re.MULTILINE)
+
+
+def test_texts_that_are_too_short_are_named() -> None:
+    short, long = (report_of(routed(split("Once upon a time, " * times), layers=2, seed=3)) for times in (300, 400))
+    one = shown(ExpertsView("m", "\x1b.py", long, versus=versus(long, short)))
+    assert "\ndocs/*.md (1501 tokens) is too short to say what chance would give: that takes\n1921 tokens" in one
+    other = shown(ExpertsView("m", "\x1b.py", short, versus=versus(short, long)))
+    assert "\n␛.py (1501 tokens) is too short to say" in other
+    both = " ".join(
+        shown(ExpertsView("m", "", short, versus=versus(short, report_of(routed(("a",), layers=2))))).split()
+    )
+    assert "the first text (1501 tokens) and docs/*.md (1 token) are too short to say what" in both
+    assert "takes 1921 tokens (16 batches of 128)." in both
+
+
+def test_texts_that_share_no_long_layer() -> None:
+    report = report_of(routed(split("Once upon a time, " * 400), layers=2))
+    left, right = (replace(report, layers=(layer,)) for layer in report.layers)
+    text = shown(ExpertsView("m", "a", left, versus=versus(left, right)))
+    assert "No layer has enough tokens of both texts to say what chance would give: that\n" in text
+
+
+def test_an_interrupted_trace_says_so() -> None:
+    view = replace(VIEW, complete=False)
+    assert "11 tokens in 2 layers, 2 of 4 experts each, interrupted\n" in shown(view)
+    second = versus(VIEW.report, VIEW.report)
+    assert "interrupted" not in shown(replace(VIEW, versus=second))
+    assert "\ndocs/*.md  11 tokens in 2 layers, interrupted\n" in shown(
+        replace(VIEW, versus=replace(second, complete=False))
+    )
+
+
+def test_a_text_that_is_only_a_beginning_says_so() -> None:
+    view = ExpertsView("m", "", report_of(routed((*TOKENS, "more"), 4)), TEXT)
+    assert "\nThe text below is that of the first 11 tokens.\nExperts 0 to 3" in shown(view)
+    assert "The text below" not in WIDE
+
+
+@pytest.mark.parametrize(
+    ("tokens", "span", "notes"),
+    [
+        (("a", " b", ","), "punct. to joined: how", ["joined"]),
+        ((" b", ","), "punct. to word: how", []),
+        ((" b", "x1", "a"), "word to other: how", ["joined", "other"]),
+        ((" b", "1", "x1"), "digits to other: how", ["other"]),
+    ],
+)
+def test_classes_are_explained_where_they_are_shown(tokens: tuple[str, ...], span: str, notes: list[str]) -> None:
+    classes = shown(ExpertsView("m", "", report_of(routed(tokens * 9)))).partition("Syntax")[2].partition("What")[0]
+    assert span in classes
+    assert [word for word in ("joined", "other") if f"  {word}: " in classes] == notes
 
 
 @pytest.mark.parametrize(("n_experts", "used"), [(1, 1), (8, 1), (8, 2), (16, 4), (64, 6), (128, 8)])
@@ -321,13 +396,10 @@ def test_no_width_is_too_narrow(width: int) -> None:
 
 
 def test_no_layer_and_no_token() -> None:
-    nothing = Report(8, 2, ())
-    text = shown(ExpertsView("dense", "", nothing, RoutedText(8, 2, (), ()), versus(nothing, nothing)))
-    assert text == (
-        "dense  0 tokens in 0 layers, 2 of 8 experts each\n"
-        "Nothing was routed: there was no token, or no layer has a router.\n"
-    )
-    text = shown(replace(VIEW, versus=versus(VIEW.report, Report(4, 2, ()))))
+    nothing = Report(8, ())
+    text = shown(ExpertsView("dense", "", nothing, RoutedText(8, (), ()), versus(nothing, nothing)))
+    assert text == ("dense  0 tokens in 0 layers\nNothing was routed: there was no token, or no layer has a router.\n")
+    text = shown(replace(VIEW, versus=versus(VIEW.report, Report(4, ()))))
     assert "docs/*.md  0 tokens in 0 layers\n" in text
 
 
@@ -364,8 +436,10 @@ def test_nothing_foreign_acts_on_the_terminal(*, colour: bool) -> None:
 def test_a_sample_is_called_one() -> None:
     report = report_of(routed(split("a b, c d; e f\n")))
     layers = tuple(replace(layer, traffic=replace(layer.traffic, exact=False)) for layer in report.layers)
-    assert "alone: from a sample" not in shown(ExpertsView("m", "", report))
-    assert "  alone: from a sample of the tokens\n" in shown(ExpertsView("m", "", replace(report, layers=layers)))
+    assert "  tokens: those that need no other expert\n" in shown(ExpertsView("m", "", report))
+    assert "  tokens: those that need no other expert, in a sample of them\n" in shown(
+        ExpertsView("m", "", replace(report, layers=layers))
+    )
 
 
 def test_many_experts_have_tables_of_some_sizes() -> None:
