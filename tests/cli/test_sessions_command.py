@@ -166,7 +166,7 @@ def test_rm_asks_on_a_terminal(answer: str, stays: bool, bare: Command, kept: Pl
         (("export", "rivers", "chat.txt"), 2, ("neither in .md nor in .json", "endings")),
         (("export", "rivers", "."), 2, ("neither", "endings")),
         (("export", "rivers", "folder.md"), 2, ("is a folder", "another name")),
-        (("export", "rivers", "none/chat.md"), 12, ("could not be written", "folder")),
+        (("export", "rivers", "none/chat.md"), 12, ("There is no folder", "Make it first")),
     ],
 )
 def test_an_error_is_two_lines_and_a_code(
