@@ -22,12 +22,13 @@ def check_output(path: Path) -> None:
     Raises:
         OutputError: It is a folder, it would be in none, or permissions are missing.
     """
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder.", "Give the name of a file.")
     folder = _behind_links(path).parent
-    if not _is_stream(path) and not folder.is_dir():
+    # Not Path's own: it raises where permissions are missing for a look.
+    if os.path.isdir(path):  # noqa: PTH112
+        raise OutputError(f"{path} is a folder.", "Give the name of a file.")
+    if not _is_stream(path) and not os.path.isdir(folder):  # noqa: PTH112
         raise OutputError(f"There is no folder {folder}.", _HINT)
-    if not os.access(path if path.exists() else folder, os.W_OK):
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):  # noqa: PTH110
         raise OutputError(f"{path} could not be written: no permission.", "Give another name.")
 
 

@@ -5,7 +5,9 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -100,12 +102,37 @@ def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> No
     assert sorted(each.name for each in tmp_path.iterdir()) == ["circle", "file"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_missing_permissions_are_refused_before_the_work(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.touch(0o400)
-    with pytest.raises(OutputError, match="no permission"):
-        check_output(path)
-    tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="no permission"):
-        check_output(tmp_path / "new")
+@pytest.fixture
+def nobody() -> Iterator[Callable[[], None]]:
+    """Give up root's rights for the rest of a test; others have none to give up."""
+    before = os.getuid()
+
+    def give_up() -> None:
+        if before == 0:
+            os.setresuid(65534, 65534, 0)
+
+    yield give_up
+    os.setresuid(before, before, before)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may look into, unlike `tmp_path`."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "file").touch(0o444)
+        (folder / "closed").mkdir(0o700)
+        yield folder
+        folder.chmod(0o755)
+
+
+def test_missing_permissions_are_refused_before_the_work(open_folder: Path, nobody: Callable[[], None]) -> None:
+    open_folder.chmod(0o555)
+    (open_folder / "closed").chmod(0)
+    nobody()
+    for name in ("file", "new", "closed/new"):
+        with pytest.raises(OutputError, match="no permission"):
+            check_output(open_folder / name)
+    with pytest.raises(OutputError, match="There is no folder"):
+        check_output(open_folder / "closed" / "folder" / "new")
