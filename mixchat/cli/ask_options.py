@@ -11,7 +11,6 @@ from typing import Annotated, Final, Literal
 import typer
 
 from mixchat.errors import UsageError
-from mixchat.store.output_file import check_output
 
 _HELP: Final = "mixchat ask --help"
 
@@ -110,7 +109,6 @@ class AskOptions:
         return "-" in (self.file or ())
 
 
-_TRACES: Final = {".html", ".svg", ".json"}
 _CONSTRAINTS: Final = ("--json-schema", "--grammar", "--choices")
 
 
@@ -129,14 +127,19 @@ def check(asked: AskOptions, prompt: str | None) -> None:
         raise UsageError("--resume-output is for --each-line and --each-file.", "For one answer: > FILE")
     if asked.in_batch and asked.format == "json" and not asked.dry_run:
         raise UsageError("A batch gives many answers, and --format json is one.", "Use --format ndjson.")
-    if asked.trace_experts is not None and asked.trace_experts.suffix.lower() not in _TRACES:
-        raise UsageError(
-            f"--trace-experts: {asked.trace_experts} has no known form.", "End it in .html, .svg or .json."
-        )
     if asked.trace_experts is not None:
-        check_output(asked.trace_experts)
+        _check_trace(asked.trace_experts)
     for one, other in _both(asked, prompt):
         raise UsageError(f"{one} and {other} are both given.", "Give one of them.")
+
+
+def _check_trace(path: Path) -> None:
+    from mixchat.store.output_file import check_output
+    from mixchat.ui.experts_asked import has_form, no_form
+
+    if not has_form(path):
+        raise no_form(f"--trace-experts: {path}")
+    check_output(path)
 
 
 def _both(asked: AskOptions, prompt: str | None) -> Iterator[tuple[str, str]]:

@@ -86,13 +86,18 @@ def written(view: ExpertsView, path: Path, form: str | None = None) -> str:
     """
     write = _FORMS.get(form or path.suffix.lower())
     if write is None:
-        raise UsageError(f"{path.name} has no known form.", f"End it in {_one_of(list(_FORMS))}.")
+        raise no_form(path.name)
     return write(view)
 
 
 def has_form(path: Path) -> bool:
     """Whether the suffix is one that something can be written with."""
     return path.suffix.lower() in _FORMS
+
+
+def no_form(what: str) -> UsageError:
+    """The error for a name whose suffix is none of those."""
+    return UsageError(f"{what} has no known form.", f"End it in {_one_of(list(_FORMS))}.")
 
 
 def _one_of(words: Sequence[str]) -> str:
