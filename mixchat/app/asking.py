@@ -161,10 +161,7 @@ def opened_for(
     if question.trace:
         check_routers(source.name, source.model)
     use = Use(question.force, sequences=sequences, trace=_least_context(source, settings) if question.trace else 0)
-    opened: Opened | None = None
-    for event in open_model(house, source, settings, use):
-        opened = event if isinstance(event, Opened) else opened
-        yield event
+    opened = yield from open_model(house, source, settings, use)
     return Ready(source, form, settings, opened) if opened is not None else None
 
 

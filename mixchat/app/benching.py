@@ -87,10 +87,7 @@ def bench(house: House, settings: Settings, exam: Exam) -> Iterator[BenchEvent]:
 def _bench(house: House, settings: Settings, exam: Exam, source: Source) -> Iterator[BenchEvent]:
     speeds = Speeds(measure=True)
     yield from rated(house, settings, machine_of(house, settings), types_of(source.model), speeds)
-    opened: Opened | None = None
-    for event in open_model(house, source, settings, Use(force=exam.force)):
-        opened = event if isinstance(event, Opened) else opened
-        yield event
+    opened = yield from open_model(house, source, settings, Use(force=exam.force))
     if opened is None:
         return
     run = Run(house.engine, opened.loaded.context, exam.depths, exam.rounds)

@@ -73,8 +73,10 @@ class _Wanted:
     sequences: int
 
 
-def open_model(house: House, source: Source, settings: Settings, use: Use = ONE_ANSWER) -> Iterator[OpenEvent]:
-    """Load a model; ends with Opened, or without it when the engine was interrupted.
+def open_model(
+    house: House, source: Source, settings: Settings, use: Use = ONE_ANSWER
+) -> Generator[OpenEvent, None, Opened | None]:
+    """Load a model; ends with Opened, and returns it, or without it when the engine was interrupted.
 
     1. A file that llama.cpp does not load is refused by its header.
     2. The build of llama.cpp proves itself, once per build and CPU.
@@ -110,7 +112,7 @@ def open_model(house: House, source: Source, settings: Settings, use: Use = ONE_
     yield from (Notice(text) for text in _about(settings, source.model, draft, use.before))
     house.uses.begin(source.path)
     mark_used(house.places, source.path)
-    yield from _load(house, source, _Wanted(settings, wishes, use.sequences), draft)
+    return (yield from _load(house, source, _Wanted(settings, wishes, use.sequences), draft))
 
 
 def load_request(source: Source, plan: Plan, settings: Settings, sequences: int = 1) -> LoadRequest:
@@ -167,8 +169,8 @@ def _conditions(machine: Machine, wishes: Wishes, plan: Plan) -> str:
     return ", ".join([*devices, *(str(each) for each in fixed if each is not None), *experts])
 
 
-def _load(house: House, source: Source, wanted: _Wanted, draft: _Draft) -> Iterator[OpenEvent]:
-    first = draft
+def _load(house: House, source: Source, wanted: _Wanted, draft: _Draft) -> Generator[OpenEvent, None, Opened | None]:
+    first, opened = draft, None
     for retries in range(MOST_RETRIES + 1):
         request = load_request(source, draft.plan, wanted.settings, wanted.sequences)
         try:
@@ -178,7 +180,8 @@ def _load(house: House, source: Source, wanted: _Wanted, draft: _Draft) -> Itera
                     found = allocations(draft.plan, event.buffers)
                     yield from (Notice(f"Not as planned: {text}") for text in discrepancies(found))
                     running = with_experts_used(source.model, draft.plan.experts_used)
-                    yield Opened(source.name, running, draft.plan, event, request, draft.machine)
+                    opened = Opened(source.name, running, draft.plan, event, request, draft.machine)
+                    yield opened
                 else:
                     yield event
         except AllocationFailed as error:
@@ -190,7 +193,8 @@ def _load(house: House, source: Source, wanted: _Wanted, draft: _Draft) -> Itera
             yield Notice(f"{error.message.rstrip('.')}. {_moved(draft.plan, smaller.plan)} and it is loaded again.")
             draft = smaller
         else:
-            return
+            return opened
+    return None
 
 
 def _may_help(error: AllocationFailed, plan: Plan) -> bool:

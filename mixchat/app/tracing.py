@@ -93,12 +93,10 @@ def trace_texts(
     loadable(source)
     check_routers(source.name, source.model)
     size = round_context(settings.value("ctx") or default_context(source.model))
-    opened: Opened | None = None
-    for event in open_model(house, source, settings, Use(inquiry.force, context=CONTEXT_STEP, trace=size)):
-        opened = event if isinstance(event, Opened) else opened
-        yield event
-    for name, passages in inquiry.groups if opened else ():
-        assert opened is not None  # noqa: S101 - there are no groups then
+    opened = yield from open_model(house, source, settings, Use(inquiry.force, context=CONTEXT_STEP, trace=size))
+    if opened is None:
+        return
+    for name, passages in inquiry.groups:
         tracer = Tracer(house.engine, opened)
         complete = yield from _group(tracer, _Group(name, passages, size, stopped))
         yield tracer.traced(name, complete=complete)
